@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The DRBD kernel module: entry and exit.
+
+use kernel::prelude::*;
+
+mod kapi;
+
+module! {
+    type: Drbd,
+    name: "drbd",
+    authors: ["The DRBD-RS authors"],
+    description: "Distributed Replicated Block Device v8.4.11",
+    license: "GPL",
+    alias: ["block-major-147-*"],
+}
+
+/// Everything the loaded module owns; dropped at unload.
+struct Drbd;
+
+impl kernel::Module for Drbd {
+    fn init(_module: &'static ThisModule) -> Result<Self> {
+        pr_info!("loaded {}\n", kapi::probe());
+        Ok(Drbd)
+    }
+}
