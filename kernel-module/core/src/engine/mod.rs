@@ -1,2 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
-//! (being written)
+//! The engine: the way of a request through one node, as sub-machines without I/O.
+//!
+//! * [`volume::DataPlane`] — everything in flight on one volume; one spinlock of its own.
+//! * [`gate::Gate`] — what the control plane publishes to it.
+//! * [`table`], [`ranges`], [`request`] — the slots, the overlap index and the progress of a request.
+//!
+//! The shell (driver or simulator) owns locks, threads and I/O; see docs/architecture.md for the way of a write.
+
+pub mod gate;
+pub mod ranges;
+pub mod request;
+pub mod table;
+pub mod volume;
+pub mod volume_log;
+pub mod volume_peer;

@@ -1,2 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
-//! (being written)
+//! Write epochs of both directions of a connection (wire-protocol.md 9.4, behaviour.md 6.4).
+
+mod receiver;
+mod sender;
+
+pub use receiver::{AfterWrite, BarrierAck, Ordering, ReceiverEpochs, Received};
+pub use sender::{Mismatch, SenderEpochs};

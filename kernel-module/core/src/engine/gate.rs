@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What the control plane publishes to the data plane of a volume: a snapshot of everything a request
+//! needs to know, so that the write path never looks at the state vector.
+
+/// How a change of the state vector reaches requests. Copied under the volume lock; the control plane closes
+/// the gate, queues the packets that announce the change, and opens it again with the new facts, so no
+/// request can slip between a state packet and the requests that follow it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Gate {
+    /// New application requests pass (behaviour.md IO-1). Otherwise they wait.
+    pub open: bool,
+    /// The local disk may be used (disk >= Inconsistent).
+    pub local: bool,
+    /// Local reads need no look at the bitmap (disk UpToDate); with `local` alone only blocks in sync may be read (RD-1).
+    pub local_up_to_date: bool,
+    /// Writes are sent to the peer (WR-6).
+    pub replicate: bool,
+    /// Writes are announced by P_OUT_OF_SYNC instead (WR-6).
+    pub notify_out_of_sync: bool,
+    /// The peer can serve reads (pdsk UpToDate, RD-2).
+    pub remote_read: bool,
+    /// Writes are allowed at all: own disk or the peer's is UpToDate (WR-7).
+    pub writable: bool,
+    /// Connection state is one of 16..21: writes carry MAY_SET_IN_SYNC and want a write ack (wire 3.2).
+    pub in_sync_states: bool,
+    /// The peer must say when it received the data (protocol B).
+    pub want_receive_ack: bool,
+    /// The peer must say when it wrote the data (protocol C, or a resync runs).
+    pub want_write_ack: bool,
+    /// The activity log is kept (not suspended, al-updates on).
+    pub log_activity: bool,
+    /// The peer has no usable disk while the node writes for it: peer writes use the log too (AL-8).
+    pub log_peer_writes: bool,
+    /// I/O is suspended: requests that lose their connection stay frozen (EP-6).
+    pub suspended: bool,
+    /// Overlapping writes of both nodes are possible (two primaries).
+    pub two_primaries: bool,
+    /// Requests in flight allowed at once (max-buffers).
+    pub max_in_flight: u32,
+}

@@ -1,0 +1,275 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The table of everything in flight on one volume: slots, their free list, and the queues
+//! threaded through them.
+//!
+//! A slot is handed out for every application write, every read served by the peer, and every
+//! range that is being written or read for the peer or for a resync. Slots are numbered, so the
+//! shell keeps its own payload (bios, pages) in an array of the same length. Nothing here
+//! allocates: the storage is lent once, and its length is the limit of requests in flight.
+
+/// "No slot": the end of a list.
+pub const NIL: u32 = u32::MAX;
+
+/// What a slot stands for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Operation {
+    /// On the free list.
+    #[default]
+    Free,
+    /// An application read that the peer serves.
+    RemoteRead,
+    /// An application write with data.
+    Write,
+    /// An application discard.
+    Discard,
+    /// An application request to write zeroes; the flag of the entry says whether it may unmap.
+    WriteZeroes,
+    /// A write (or discard, or zero-out) on behalf of the peer.
+    PeerWrite,
+    /// A range being read as source of a resync.
+    ResyncRead,
+    /// A range requested from, or being written for, the source of a resync.
+    ResyncWrite,
+    /// Notice that a range went out of sync; carries no data.
+    OutOfSyncNotice,
+}
+
+impl Operation {
+    /// An application request that changes data.
+    pub const fn is_application_write(self) -> bool {
+        matches!(self, Operation::Write | Operation::Discard | Operation::WriteZeroes)
+    }
+}
+
+/// One slot. Fields are meaningful only while `operation` is not `Free`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Entry {
+    /// First sector (512 bytes) of the range.
+    pub sector: u64,
+    /// Identity on the wire (`block_id`): generation in the high half, slot in the low half.
+    pub id: u64,
+    /// Position in the order of packets of the connection; set when queued for sending.
+    pub order: u64,
+    /// Length in bytes.
+    pub size_bytes: u32,
+    /// Progress and properties, see [`super::request::Flags`].
+    pub flags: super::request::Flags,
+    /// Write epoch on the sending side, once sent.
+    pub epoch: u32,
+    /// When it was queued to the peer, in jiffies of the shell (for the request timer).
+    pub queued_at: u32,
+    /// What the slot stands for.
+    pub operation: Operation,
+    /// Link of the one queue the slot is on (free, activity-log wait, send).
+    pub(super) next: u32,
+    /// Link of the transfer log.
+    pub(super) log_next: u32,
+    /// Links of the range index.
+    pub(super) range_next: u32,
+    pub(super) range_prev: u32,
+    pub(super) bucket: u16,
+}
+
+/// A first-in first-out queue through `Entry::next`.
+#[derive(Clone, Copy, Debug)]
+pub struct Queue {
+    head: u32,
+    tail: u32,
+}
+
+impl Default for Queue {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Queue {
+    /// An empty queue.
+    pub const fn new() -> Self {
+        Self { head: NIL, tail: NIL }
+    }
+
+    /// No element.
+    pub const fn is_empty(&self) -> bool {
+        self.head == NIL
+    }
+
+    /// The oldest element.
+    pub const fn front(&self) -> Option<u32> {
+        if self.head == NIL {
+            None
+        } else {
+            Some(self.head)
+        }
+    }
+}
+
+/// The slots of one volume.
+#[derive(Debug)]
+pub struct Table<S> {
+    slots: S,
+    free: u32,
+    used: u32,
+}
+
+impl<S: AsRef<[Entry]> + AsMut<[Entry]>> Table<S> {
+    /// Takes over `slots`; their old contents are overwritten.
+    pub fn new(mut slots: S) -> Self {
+        let all = slots.as_mut();
+        let count = all.len().min(NIL as usize) as u32;
+        for (index, entry) in (0u32..).zip(all.iter_mut()) {
+            *entry = Entry { next: if index + 1 < count { index + 1 } else { NIL }, id: u64::from(index), ..Entry::default() };
+        }
+        Self { slots, free: if count == 0 { NIL } else { 0 }, used: 0 }
+    }
+
+    /// Slots in use.
+    pub const fn used(&self) -> u32 {
+        self.used
+    }
+
+    /// Slots in all.
+    pub fn capacity(&self) -> u32 {
+        self.slots.as_ref().len().min(NIL as usize) as u32
+    }
+
+    /// Takes a slot, with a new identity. `None`: all are in use; the caller waits.
+    pub fn take(&mut self, operation: Operation, sector: u64, size_bytes: u32) -> Option<u32> {
+        let slot = self.free;
+        let entry = self.slots.as_mut().get_mut(slot as usize)?;
+        self.free = entry.next;
+        self.used += 1;
+        let generation = (entry.id >> 32).wrapping_add(1) & 0x7fff_ffff;
+        *entry = Entry {
+            sector,
+            size_bytes,
+            operation,
+            id: generation << 32 | u64::from(slot),
+            next: NIL,
+            log_next: NIL,
+            range_next: NIL,
+            range_prev: NIL,
+            ..Entry::default()
+        };
+        Some(slot)
+    }
+
+    /// Gives a slot back. It must be on no queue and in no index.
+    pub fn release(&mut self, slot: u32) {
+        let free = self.free;
+        if let Some(entry) = self.slots.as_mut().get_mut(slot as usize) {
+            entry.operation = Operation::Free;
+            entry.next = free;
+            self.free = slot;
+            self.used = self.used.saturating_sub(1);
+        }
+    }
+
+    /// The entry of a slot in use. A slot number that is not in use yields an empty entry, so that no
+    /// caller can index out of bounds.
+    pub fn get(&self, slot: u32) -> Entry {
+        self.slots.as_ref().get(slot as usize).copied().unwrap_or_default()
+    }
+
+    /// Mutable access; `None` for a slot number out of range.
+    pub fn get_mut(&mut self, slot: u32) -> Option<&mut Entry> {
+        self.slots.as_mut().get_mut(slot as usize)
+    }
+
+    /// Finds the slot of a wire identity (`block_id`), refusing stale and invented ones.
+    pub fn find(&self, id: u64) -> Option<u32> {
+        let slot = (id & 0xffff_ffff) as u32;
+        let entry = self.slots.as_ref().get(slot as usize)?;
+        (entry.id == id && entry.operation != Operation::Free).then_some(slot)
+    }
+
+    /// Appends a slot to a queue. It must be on no other queue.
+    pub fn push(&mut self, queue: &mut Queue, slot: u32) {
+        if let Some(entry) = self.get_mut(slot) {
+            entry.next = NIL;
+        }
+        if queue.tail == NIL {
+            queue.head = slot;
+        } else if let Some(last) = self.get_mut(queue.tail) {
+            last.next = slot;
+        }
+        queue.tail = slot;
+    }
+
+    /// Takes the oldest slot off a queue.
+    pub fn pop(&mut self, queue: &mut Queue) -> Option<u32> {
+        let slot = queue.front()?;
+        queue.head = self.get(slot).next;
+        if queue.head == NIL {
+            queue.tail = NIL;
+        }
+        if let Some(entry) = self.get_mut(slot) {
+            entry.next = NIL;
+        }
+        Some(slot)
+    }
+
+    /// Appends to the transfer log, a queue of its own through `Entry::log_next`.
+    pub fn push_log(&mut self, queue: &mut Queue, slot: u32) {
+        if let Some(entry) = self.get_mut(slot) {
+            entry.log_next = NIL;
+        }
+        if queue.tail == NIL {
+            queue.head = slot;
+        } else if let Some(last) = self.get_mut(queue.tail) {
+            last.log_next = slot;
+        }
+        queue.tail = slot;
+    }
+
+    /// Takes the oldest slot off the transfer log.
+    pub fn pop_log(&mut self, queue: &mut Queue) -> Option<u32> {
+        let slot = queue.front()?;
+        queue.head = self.get(slot).log_next;
+        if queue.head == NIL {
+            queue.tail = NIL;
+        }
+        Some(slot)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slots_run_out_and_come_back_with_a_new_identity() {
+        let mut table = Table::new([Entry::default(); 2]);
+        let a = table.take(Operation::Write, 0, 4096).unwrap();
+        let b = table.take(Operation::Write, 8, 4096).unwrap();
+        assert!(table.take(Operation::Write, 16, 4096).is_none());
+        let id = table.get(a).id;
+        assert_eq!(table.find(id), Some(a));
+        table.release(a);
+        assert_eq!(table.find(id), None);
+        let c = table.take(Operation::Write, 16, 512).unwrap();
+        assert_eq!(c, a);
+        assert_ne!(table.get(c).id, id);
+        assert_eq!(table.find(id), None);
+        assert_eq!(table.find(u64::MAX), None);
+        assert_eq!((table.used(), b), (2, 1));
+    }
+
+    #[test]
+    fn queues_keep_order_and_a_slot_may_be_on_a_queue_and_in_the_log() {
+        let mut table = Table::new([Entry::default(); 8]);
+        let (mut queue, mut log) = (Queue::new(), Queue::new());
+        for sector in 0..5 {
+            let slot = table.take(Operation::Write, sector, 512).unwrap();
+            table.push(&mut queue, slot);
+            table.push_log(&mut log, slot);
+        }
+        for sector in 0..5 {
+            let slot = table.pop(&mut queue).unwrap();
+            assert_eq!(table.get(slot).sector, sector);
+            assert_eq!(table.pop_log(&mut log), Some(slot));
+        }
+        assert!(queue.is_empty() && log.is_empty());
+        assert_eq!(table.pop(&mut queue), None);
+    }
+}

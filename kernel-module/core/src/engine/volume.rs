@@ -1,0 +1,614 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The data plane of one volume: admission, overlap, activity log, transfer log, bits.
+//!
+//! One value of [`DataPlane`] sits behind one spinlock of its volume. Every method is short, allocates nothing
+//! and is called with that lock held, some of them from interrupt context. None submits I/O or sends a packet:
+//! each says what the shell has to do after it has dropped the lock ([`Admit`], [`Actions`]).
+//!
+//! Life of a write: [`DataPlane::admit_write`] registers its range, takes its activity-log reference and
+//! queues it for the peer; the shell submits the local bio; [`DataPlane::local_done`],
+//! [`DataPlane::begin_send`], [`DataPlane::acknowledged`] and [`DataPlane::take_acknowledged_epoch`] report progress; the last
+//! of them settles the bits and frees the slot. Requests of the peer and of a resync are in
+//! [`super::volume_peer`], activity-log transactions in [`super::volume_log`].
+
+use super::gate::Gate;
+use super::ranges::Ranges;
+use super::request::{Bits, Flags};
+use super::table::{Entry, Operation, Queue, Table};
+use crate::activity_log::ActivityLog;
+use crate::bitmap::{Bitmap, PageStore};
+
+/// The storage a data plane works on, lent by the shell.
+pub trait Storage {
+    /// Slots of requests in flight.
+    type Slots: AsRef<[Entry]> + AsMut<[Entry]>;
+    /// Storage of the set of hot extents.
+    type Log: crate::activity_log::Storage;
+    /// Pages of the bitmap.
+    type Pages: PageStore;
+}
+
+/// The data plane of a volume; see the module text.
+pub struct DataPlane<T: Storage> {
+    pub(super) table: Table<T::Slots>,
+    pub(super) ranges: Ranges,
+    /// The set of hot extents.
+    pub log: ActivityLog<T::Log>,
+    /// Out-of-sync bits.
+    pub bitmap: Bitmap<T::Pages>,
+    pub(super) gate: Gate,
+    pub(super) send_queue: Queue,
+    pub(super) transfer_log: Queue,
+    /// Reads sent to the peer, oldest first; answered ones leave when they reach the head.
+    pub(super) read_log: Queue,
+    pub(super) log_waiting: Queue,
+    pub(super) log_committing: Queue,
+    pub(super) launchable: Queue,
+    pub(super) frozen: Queue,
+    pub(super) has_waiters: bool,
+    pub(super) in_flight: u32,
+    pub(super) local_references: u32,
+    /// Requests that wait for an answer of the peer ("pe" in /proc/drbd).
+    pub(super) pending_at_peer: u32,
+}
+
+/// An application write as it arrives.
+#[derive(Clone, Copy, Debug)]
+pub struct WriteRequest {
+    /// First sector.
+    pub sector: u64,
+    /// Length in bytes, a multiple of 512, not 0.
+    pub size_bytes: u32,
+    /// Write, discard or write-zeroes.
+    pub operation: Operation,
+    /// `SYNC`, `FUA`, `PREFLUSH`, `MAY_UNMAP`.
+    pub flags: Flags,
+}
+
+/// Outcome of admission.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Admit {
+    /// The request runs; see [`Launch`].
+    Go(Launch),
+    /// It has a slot but its activity-log extent is cold: keep the bio with the slot and wake the log writer.
+    LogWait(u32),
+    /// It has to wait: keep the bio aside, in order, and admit it again when [`Actions::retry`] says so.
+    Wait,
+    /// Neither disk can take it: fail it.
+    Fail,
+}
+
+/// What to do with a request that runs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Launch {
+    /// Its slot.
+    pub slot: u32,
+    /// Submit the local bio.
+    pub local: bool,
+    /// It (or a notice about it) was queued for the peer: wake the sender.
+    pub wake_sender: bool,
+    /// Nothing to wait for: complete it at once with this result.
+    pub complete: Option<bool>,
+}
+
+/// Where a read goes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AdmitRead {
+    /// To the local disk; report with [`DataPlane::local_read_done`].
+    Local,
+    /// To the peer: it was queued with this slot, wake the sender.
+    Remote(u32),
+    /// Keep it aside and try again on [`Actions::retry`].
+    Wait,
+    /// Nobody has the data.
+    Fail,
+}
+
+/// What the shell does after an event, with the lock dropped.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[must_use]
+pub struct Actions {
+    /// End the application request of the slot: success or I/O error.
+    pub complete: Option<bool>,
+    /// Before that, tell the sender that this epoch must end (its write is about to be visible, EP-1).
+    pub close_epoch: Option<u32>,
+    /// Requests kept aside may be admitted again.
+    pub retry: bool,
+    /// No local I/O is left: whoever drains the disk may go on.
+    pub idle: bool,
+}
+
+impl Actions {
+    /// Both together, for callers that collect several events.
+    pub fn merge(&mut self, other: Actions) {
+        self.retry |= other.retry;
+        self.idle |= other.idle;
+    }
+}
+
+/// What the peer said about a write.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Acknowledgement {
+    /// P_RECV_ACK.
+    Received,
+    /// P_WRITE_ACK.
+    Written,
+    /// P_RS_WRITE_ACK: written, and in sync there.
+    WrittenInSync,
+    /// P_NEG_ACK.
+    Failed,
+}
+
+/// A packet about a request that does not exist.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct UnknownRequest {
+    /// The `block_id` that came.
+    pub id: u64,
+    /// The sector that came.
+    pub sector: u64,
+}
+
+impl<T: Storage> DataPlane<T> {
+    /// A data plane with a closed gate over lent storage.
+    pub fn new(slots: T::Slots, log: ActivityLog<T::Log>, bitmap: Bitmap<T::Pages>) -> Self {
+        Self {
+            table: Table::new(slots),
+            ranges: Ranges::new(),
+            log,
+            bitmap,
+            gate: Gate::default(),
+            send_queue: Queue::new(),
+            transfer_log: Queue::new(),
+            read_log: Queue::new(),
+            log_waiting: Queue::new(),
+            log_committing: Queue::new(),
+            launchable: Queue::new(),
+            frozen: Queue::new(),
+            has_waiters: false,
+            in_flight: 0,
+            local_references: 0,
+            pending_at_peer: 0,
+        }
+    }
+
+    /// The facts in force.
+    pub const fn gate(&self) -> &Gate {
+        &self.gate
+    }
+
+    /// Application requests not completed ("ap" in /proc/drbd).
+    pub const fn in_flight(&self) -> u32 {
+        self.in_flight
+    }
+
+    /// Local I/O not finished ("lo").
+    pub const fn local_references(&self) -> u32 {
+        self.local_references
+    }
+
+    /// Requests waiting for the peer ("pe").
+    pub const fn pending_at_peer(&self) -> u32 {
+        self.pending_at_peer
+    }
+
+    /// Replaces the published facts. When the gate opens, requests kept aside are admitted again.
+    pub fn publish(&mut self, gate: Gate) -> Actions {
+        let opened = gate.open && !self.gate.open;
+        self.gate = gate;
+        Actions { retry: opened && (self.take_waiters() || !self.launchable.is_empty()), ..Actions::default() }
+    }
+
+    /// The entry of a slot, for building a packet or a bio.
+    pub fn entry(&self, slot: u32) -> Entry {
+        self.table.get(slot)
+    }
+
+    fn take_waiters(&mut self) -> bool {
+        core::mem::take(&mut self.has_waiters)
+    }
+
+    fn wait(&mut self) -> Admit {
+        self.has_waiters = true;
+        Admit::Wait
+    }
+
+    /// Admits an application write (IO-1, IO-3, AL-1, AL-2). `now` is the shell's clock in jiffies, `order` gives
+    /// out the next position in the packet order of the connection.
+    pub fn admit_write(&mut self, request: &WriteRequest, now: u32, order: impl FnOnce() -> u64) -> Admit {
+        if !self.gate.open || self.in_flight >= self.gate.max_in_flight {
+            return self.wait();
+        }
+        if !self.gate.writable {
+            return Admit::Fail;
+        }
+        if self.ranges.find(&self.table, request.sector, request.size_bytes, |_| true).is_some() {
+            return self.wait();
+        }
+        let Some(slot) = self.table.take(request.operation, request.sector, request.size_bytes) else {
+            return self.wait();
+        };
+        self.in_flight += 1;
+        self.ranges.insert(&mut self.table, slot);
+        let mut flags = request.flags.with(Flags::IN_RANGES);
+        let logged = self.gate.local && self.gate.log_activity;
+        if logged {
+            if !self.take_hot(request) {
+                self.set_flags(slot, flags);
+                self.table.push(&mut self.log_waiting, slot);
+                return Admit::LogWait(slot);
+            }
+            flags = flags.with(Flags::LOG_HELD);
+        }
+        self.set_flags(slot, flags);
+        Admit::Go(self.launch(slot, now, order))
+    }
+
+    /// The fast path of the activity log: one extent, hot already (AL-2).
+    fn take_hot(&mut self, request: &WriteRequest) -> bool {
+        let (first, last) = super::volume_log::extents(request.sector, request.size_bytes);
+        request.operation == Operation::Write && first == last && self.log_waiting.is_empty() && self.log.get_if_hot(first).is_some()
+    }
+
+    /// Starts a write that has passed admission and the log: the gate decides where it goes.
+    pub(super) fn launch(&mut self, slot: u32, now: u32, order: impl FnOnce() -> u64) -> Launch {
+        let gate = self.gate;
+        let entry = self.table.get(slot);
+        let mut flags = entry.flags;
+        let mut launch = Launch { slot, local: gate.local, wake_sender: false, complete: None };
+        if gate.local {
+            flags = flags.with(Flags::LOCAL_PENDING).with(Flags::LOCAL_USED);
+            self.local_references += 1;
+        }
+        if gate.replicate {
+            flags = flags
+                .with(Flags::NET_QUEUED)
+                .with_if(Flags::MAY_SET_IN_SYNC, gate.in_sync_states)
+                .with_if(Flags::WANT_RECEIVE_ACK, gate.want_receive_ack)
+                .with_if(Flags::WANT_WRITE_ACK, gate.want_write_ack);
+            self.queue_send(slot, now, order);
+            launch.wake_sender = true;
+        } else if gate.local {
+            // Set before the disk is written: a bitmap sent to the peer meanwhile already shows it.
+            let newly = self.bitmap.set_range(entry.sector, entry.size_bytes);
+            flags = flags.with(Flags::BITS_SET);
+            launch.wake_sender = gate.notify_out_of_sync && newly > 0 && self.queue_notice(&entry, now, order);
+        }
+        self.set_flags(slot, flags);
+        if !gate.local && !gate.replicate {
+            launch.complete = self.settle(slot).complete;
+        }
+        launch
+    }
+
+    fn queue_notice(&mut self, about: &Entry, now: u32, order: impl FnOnce() -> u64) -> bool {
+        let Some(notice) = self.table.take(Operation::OutOfSyncNotice, about.sector, about.size_bytes) else {
+            return false;
+        };
+        self.queue_send(notice, now, order);
+        true
+    }
+
+    pub(super) fn queue_send(&mut self, slot: u32, now: u32, order: impl FnOnce() -> u64) {
+        if let Some(entry) = self.table.get_mut(slot) {
+            entry.order = order();
+            entry.queued_at = now;
+        }
+        self.table.push(&mut self.send_queue, slot);
+    }
+
+    pub(super) fn set_flags(&mut self, slot: u32, flags: Flags) {
+        if let Some(entry) = self.table.get_mut(slot) {
+            entry.flags = flags;
+        }
+    }
+
+    /// Admits an application read (IO-1, RD-1, RD-2).
+    pub fn admit_read(&mut self, sector: u64, size_bytes: u32, flags: Flags, now: u32, order: impl FnOnce() -> u64) -> AdmitRead {
+        if !self.gate.open || self.in_flight >= self.gate.max_in_flight {
+            self.has_waiters = true;
+            return AdmitRead::Wait;
+        }
+        let gate = self.gate;
+        if gate.local && (gate.local_up_to_date || (size_bytes != 0 && !self.bitmap.any_set(sector, size_bytes))) {
+            self.in_flight += 1;
+            self.local_references += 1;
+            return AdmitRead::Local;
+        }
+        if size_bytes == 0 && gate.local {
+            self.in_flight += 1;
+            self.local_references += 1;
+            return AdmitRead::Local;
+        }
+        if !gate.remote_read {
+            return AdmitRead::Fail;
+        }
+        let Some(slot) = self.table.take(Operation::RemoteRead, sector, size_bytes) else {
+            self.has_waiters = true;
+            return AdmitRead::Wait;
+        };
+        self.in_flight += 1;
+        self.set_flags(slot, flags.with(Flags::NET_QUEUED));
+        self.queue_send(slot, now, order);
+        AdmitRead::Remote(slot)
+    }
+
+    /// A local read or empty flush admitted by [`Self::admit_read`] has ended. `failed_range`: a read that failed; its blocks are
+    /// marked out of sync first (ER-2). The caller retries it through admission, or fails it.
+    pub fn local_read_done(&mut self, failed_range: Option<(u64, u32)>) -> Actions {
+        if let Some((sector, size_bytes)) = failed_range {
+            self.bitmap.set_range(sector, size_bytes);
+        }
+        self.in_flight = self.in_flight.saturating_sub(1);
+        let mut actions = Actions { retry: self.take_waiters(), ..Actions::default() };
+        self.drop_local_reference(&mut actions);
+        actions
+    }
+
+    pub(super) fn drop_local_reference(&mut self, actions: &mut Actions) {
+        self.local_references = self.local_references.saturating_sub(1);
+        actions.idle |= self.local_references == 0;
+    }
+
+    /// Takes a reference on the local disk for other work (metadata, bitmap). `None` when there is no usable disk.
+    pub fn get_local(&mut self) -> Option<()> {
+        if !self.gate.local {
+            return None;
+        }
+        self.local_references += 1;
+        Some(())
+    }
+
+    /// Drops a reference taken by [`Self::get_local`].
+    pub fn put_local(&mut self) -> Actions {
+        let mut actions = Actions::default();
+        self.drop_local_reference(&mut actions);
+        actions
+    }
+
+    /// The local disk has finished (or failed) a write.
+    pub fn local_done(&mut self, slot: u32, ok: bool) -> Actions {
+        let entry = self.table.get(slot);
+        if !entry.flags.has(Flags::LOCAL_PENDING) {
+            return Actions::default();
+        }
+        self.set_flags(slot, entry.flags.without(Flags::LOCAL_PENDING).with_if(Flags::LOCAL_OK, ok));
+        let mut actions = self.settle(slot);
+        self.drop_local_reference(&mut actions);
+        actions
+    }
+
+    /// The next request to send, without taking it: its slot and order.
+    pub fn peek_send(&self) -> Option<(u32, u64)> {
+        let slot = self.send_queue.front()?;
+        Some((slot, self.table.get(slot).order))
+    }
+
+    /// Takes the next request off the send queue; the sender now reads its pages. Writes with data join `epoch`.
+    pub fn begin_send(&mut self, epoch: u32) -> Option<(u32, Entry)> {
+        let slot = self.table.pop(&mut self.send_queue)?;
+        let entry = self.table.get_mut(slot)?;
+        match entry.operation {
+            Operation::OutOfSyncNotice => {
+                let notice = *entry;
+                self.table.release(slot);
+                return Some((slot, notice));
+            }
+            Operation::RemoteRead => {
+                entry.flags = entry.flags.without(Flags::NET_QUEUED).with(Flags::NET_PENDING).with(Flags::ON_LOG);
+                self.pending_at_peer += 1;
+            }
+            _ => {
+                entry.epoch = epoch;
+                let waits = entry.flags.has(Flags::WANT_RECEIVE_ACK.with(Flags::WANT_WRITE_ACK));
+                entry.flags = entry
+                    .flags
+                    .without(Flags::NET_QUEUED)
+                    .with(Flags::SENDING)
+                    .with(Flags::ON_LOG)
+                    .with_if(Flags::NET_PENDING, waits);
+                self.pending_at_peer += u32::from(waits);
+            }
+        }
+        let read = self.table.get(slot).operation == Operation::RemoteRead;
+        let log = if read { &mut self.read_log } else { &mut self.transfer_log };
+        self.table.push_log(log, slot);
+        Some((slot, self.table.get(slot)))
+    }
+
+    /// The sender has handed a write to the socket (or failed to: the connection is then about to be lost).
+    pub fn sent(&mut self, slot: u32, ok: bool) -> Actions {
+        let entry = self.table.get(slot);
+        if !entry.flags.has(Flags::SENDING) {
+            return Actions::default();
+        }
+        let handed_over = ok && !entry.flags.has(Flags::WANT_RECEIVE_ACK.with(Flags::WANT_WRITE_ACK).with(Flags::NET_FAILED));
+        self.set_flags(slot, entry.flags.without(Flags::SENDING).with_if(Flags::NET_OK, handed_over));
+        self.settle(slot)
+    }
+
+    /// An acknowledgement of the peer for a write of ours. The identity has to match; the range reported is not trusted.
+    pub fn acknowledged(&mut self, id: u64, sector: u64, what: Acknowledgement) -> Result<(u32, Actions), UnknownRequest> {
+        let slot = self.table.find(id).ok_or(UnknownRequest { id, sector })?;
+        let entry = self.table.get(slot);
+        let sent = entry.flags.has(Flags::ON_LOG) && entry.operation.is_application_write();
+        if !sent || entry.sector != sector {
+            return Err(UnknownRequest { id, sector });
+        }
+        let mut flags = entry.flags;
+        let final_answer = match what {
+            Acknowledgement::Received => !flags.has(Flags::WANT_WRITE_ACK),
+            _ => true,
+        };
+        flags = match what {
+            Acknowledgement::Failed => flags.without(Flags::NET_OK).with(Flags::NET_FAILED),
+            Acknowledgement::WrittenInSync => flags.with(Flags::NET_OK).with(Flags::PEER_IN_SYNC),
+            _ => flags.with(Flags::NET_OK),
+        };
+        if final_answer && flags.has(Flags::NET_PENDING) {
+            flags = flags.without(Flags::NET_PENDING);
+            self.pending_at_peer = self.pending_at_peer.saturating_sub(1);
+        }
+        self.set_flags(slot, flags);
+        Ok((slot, self.settle(slot)))
+    }
+
+    /// The data for a read we sent to the peer is about to arrive: finds the request.
+    pub fn find_remote_read(&self, id: u64, sector: u64, size_bytes: u32) -> Result<u32, UnknownRequest> {
+        let unknown = UnknownRequest { id, sector };
+        let slot = self.table.find(id).ok_or(unknown)?;
+        let entry = self.table.get(slot);
+        let matches = entry.operation == Operation::RemoteRead
+            && entry.flags.has(Flags::NET_PENDING)
+            && entry.sector == sector
+            && (size_bytes == entry.size_bytes || size_bytes == 0);
+        matches.then_some(slot).ok_or(unknown)
+    }
+
+    /// The peer answered a read. On failure the caller admits the read again or fails it.
+    pub fn remote_read_done(&mut self, slot: u32) -> Actions {
+        let entry = self.table.get(slot);
+        if entry.operation == Operation::RemoteRead && entry.flags.has(Flags::NET_PENDING) {
+            self.pending_at_peer = self.pending_at_peer.saturating_sub(1);
+            // It stays on the read log, answered, until it reaches the head.
+            self.set_flags(slot, entry.flags.without(Flags::NET_PENDING).with(Flags::COMPLETED));
+            self.in_flight = self.in_flight.saturating_sub(1);
+            self.trim_reads();
+            return Actions { retry: self.take_waiters(), ..Actions::default() };
+        }
+        Actions::default()
+    }
+
+    /// Drops answered reads from the head of the read log.
+    fn trim_reads(&mut self) {
+        while let Some(slot) = self.read_log.front() {
+            if !self.table.get(slot).flags.has(Flags::COMPLETED) {
+                break;
+            }
+            self.table.pop_log(&mut self.read_log);
+            self.table.release(slot);
+        }
+    }
+
+    /// Takes one write of an acknowledged epoch (or an older one) off the transfer log. The caller repeats until `None`.
+    /// `Err`: the peer acknowledged the epoch although it still owes an answer for this write.
+    pub fn take_acknowledged_epoch(&mut self, epoch: u32) -> Result<Option<(u32, Actions)>, UnknownRequest> {
+        let Some(slot) = self.transfer_log.front() else { return Ok(None) };
+        let entry = self.table.get(slot);
+        if (epoch.wrapping_sub(entry.epoch) as i32) < 0 {
+            return Ok(None);
+        }
+        if entry.flags.has(Flags::NET_PENDING) {
+            return Err(UnknownRequest { id: entry.id, sector: entry.sector });
+        }
+        self.table.pop_log(&mut self.transfer_log);
+        self.set_flags(slot, entry.flags.without(Flags::ON_LOG));
+        Ok(Some((slot, self.settle(slot))))
+    }
+
+    /// The connection is gone: takes one request off the transfer log or the send queue and fails its network part
+    /// (EP-6). The caller repeats until `None`. While I/O is suspended, unfinished writes are frozen instead.
+    pub fn take_lost(&mut self) -> Option<(u32, Entry, Actions)> {
+        let slot = match self.table.pop_log(&mut self.transfer_log) {
+            Some(slot) => slot,
+            None => match self.table.pop_log(&mut self.read_log) {
+                Some(slot) => slot,
+                None => self.table.pop(&mut self.send_queue)?,
+            },
+        };
+        let entry = self.table.get(slot);
+        if entry.flags.has(Flags::NET_PENDING) {
+            self.pending_at_peer = self.pending_at_peer.saturating_sub(1);
+        }
+        let flags = entry.flags.without(Flags::NET_QUEUED.with(Flags::NET_PENDING).with(Flags::ON_LOG));
+        match entry.operation {
+            Operation::OutOfSyncNotice => {
+                self.table.release(slot);
+                return Some((slot, entry, Actions::default()));
+            }
+            Operation::RemoteRead => {
+                let unanswered = !entry.flags.has(Flags::COMPLETED);
+                self.in_flight = self.in_flight.saturating_sub(u32::from(unanswered));
+                self.table.release(slot);
+                let retry = self.take_waiters();
+                return Some((slot, entry, Actions { complete: unanswered.then_some(false), retry, ..Actions::default() }));
+            }
+            _ => {}
+        }
+        if self.gate.suspended && !entry.flags.has(Flags::COMPLETED) {
+            self.set_flags(slot, flags.with(Flags::FROZEN));
+            self.table.push(&mut self.frozen, slot);
+            return Some((slot, entry, Actions::default()));
+        }
+        // Even if acked, its epoch may not be on stable storage there: NET_FAILED sets its bits when it dies (EP-6).
+        self.set_flags(slot, flags.with(Flags::NET_FAILED));
+        let actions = self.settle(slot);
+        Some((slot, entry, actions))
+    }
+
+    /// I/O is no longer suspended: takes one frozen request. With `replicate` in the gate it is queued again, else its
+    /// network part has failed. The caller repeats until `None`.
+    pub fn take_frozen(&mut self, now: u32, order: impl FnOnce() -> u64) -> Option<(u32, Actions)> {
+        let slot = self.table.pop(&mut self.frozen)?;
+        let flags = self.table.get(slot).flags.without(Flags::FROZEN);
+        if self.gate.replicate {
+            self.set_flags(slot, flags.without(Flags::NET_OK.with(Flags::NET_FAILED)).with(Flags::NET_QUEUED));
+            self.queue_send(slot, now, order);
+            return Some((slot, Actions::default()));
+        }
+        self.set_flags(slot, flags.with(Flags::NET_FAILED));
+        Some((slot, self.settle(slot)))
+    }
+
+    /// Completes and buries a request as far as its flags allow.
+    pub(super) fn settle(&mut self, slot: u32) -> Actions {
+        let mut actions = Actions::default();
+        let mut entry = self.table.get(slot);
+        if !entry.operation.is_application_write() {
+            return actions;
+        }
+        if entry.flags.may_complete() {
+            actions.complete = Some(entry.flags.succeeded());
+            if entry.flags.has(Flags::ON_LOG) {
+                actions.close_epoch = Some(entry.epoch);
+            }
+            if entry.flags.has(Flags::IN_RANGES) {
+                self.ranges.remove(&mut self.table, slot);
+            }
+            self.set_flags(slot, entry.flags.with(Flags::COMPLETED).without(Flags::IN_RANGES));
+            entry = self.table.get(slot);
+            self.in_flight = self.in_flight.saturating_sub(1);
+            actions.retry |= self.take_waiters();
+        }
+        if entry.flags.is_dead() {
+            self.bury(slot, &entry);
+            actions.retry |= self.take_waiters();
+        }
+        actions
+    }
+
+    fn bury(&mut self, slot: u32, entry: &Entry) {
+        match entry.flags.bits_at_death() {
+            Bits::Set => {
+                self.bitmap.set_range(entry.sector, entry.size_bytes);
+            }
+            Bits::Clear => {
+                self.bitmap.clear_range(entry.sector, entry.size_bytes);
+            }
+            Bits::Keep => {}
+        }
+        if entry.flags.has(Flags::LOG_HELD) {
+            self.put_extents(entry.sector, entry.size_bytes);
+        }
+        self.table.release(slot);
+    }
+
+    /// The oldest write that waits for the peer, for the request timer (TO-3): jiffies when it was queued.
+    pub fn oldest_waiting_for_peer(&self) -> Option<u32> {
+        let write = self.transfer_log.front().or(self.send_queue.front()).map(|slot| self.table.get(slot).queued_at);
+        let read = self.read_log.front().map(|slot| self.table.get(slot).queued_at);
+        match (write, read) {
+            (Some(a), Some(b)) => Some(if (a.wrapping_sub(b) as i32) < 0 { a } else { b }),
+            (a, b) => a.or(b),
+        }
+    }
+}

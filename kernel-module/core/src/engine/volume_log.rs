@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Activity-log transactions of a volume: which waiting writes join the next one, and who runs after it.
+//!
+//! The shell's log writer loops: [`DataPlane::collect_transaction`]; if it says so, write the bitmap pages of the evicted
+//! extents and then the transaction block; [`DataPlane::transaction_committed`]; then submit what
+//! [`DataPlane::take_launchable`] gives (behaviour.md AL-3, AL-6; metadata.md 6.3). Requests that arrive meanwhile
+//! queue up for the next transaction.
+
+use super::request::Flags;
+use super::table::Operation;
+use super::volume::{DataPlane, Launch, Storage};
+use crate::activity_log::Begin;
+
+/// Sectors of an activity-log extent (4 MiB), as a shift.
+const EXTENT_SHIFT: u32 = 13;
+
+/// First and last extent a range touches.
+pub fn extents(sector: u64, size_bytes: u32) -> (u32, u32) {
+    let last = sector.saturating_add(u64::from(size_bytes.div_ceil(512))).saturating_sub(1).max(sector);
+    let extent = |sector: u64| u32::try_from(sector >> EXTENT_SHIFT).unwrap_or(u32::MAX - 1);
+    (extent(sector), extent(last))
+}
+
+/// What to start for a slot that has passed the log.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Launched {
+    /// An application write.
+    Application(Launch),
+    /// A write of the peer; submit it to the local disk.
+    Peer(u32),
+    /// A write of the peer, but the local disk is gone: answer P_NEG_ACK.
+    PeerWithoutDisk(u32),
+}
+
+impl<T: Storage> DataPlane<T> {
+    /// Drops the references of a range on its extents.
+    pub(super) fn put_extents(&mut self, sector: u64, size_bytes: u32) {
+        let (first, last) = extents(sector, size_bytes);
+        for extent in first..=last {
+            self.log.put(extent);
+        }
+    }
+
+    /// Writes wait for a transaction, or for the log writer to start them.
+    pub fn log_work_waiting(&self) -> bool {
+        !self.log_waiting.is_empty() || (self.gate.open && !self.launchable.is_empty())
+    }
+
+    /// Moves waiting writes into the next transaction, oldest first, until it is full or the set is exhausted by
+    /// referenced extents (AL-5). Returns whether there are changes to commit; writes whose extents turned out hot are
+    /// launchable at once.
+    pub fn collect_transaction(&mut self) -> bool {
+        if !self.gate.log_activity || !self.gate.local {
+            // The log is off, or the disk is gone: nobody needs a reference.
+            while let Some(slot) = self.table.pop(&mut self.log_waiting) {
+                self.table.push(&mut self.launchable, slot);
+            }
+            return false;
+        }
+        while let Some(slot) = self.log_waiting.front() {
+            let entry = self.table.get(slot);
+            let Some(pending) = self.take_extents(entry.sector, entry.size_bytes) else { break };
+            self.table.pop(&mut self.log_waiting);
+            self.set_flags(slot, entry.flags.with(Flags::LOG_HELD));
+            let queue = if pending { &mut self.log_committing } else { &mut self.launchable };
+            self.table.push(queue, slot);
+        }
+        self.log.has_changes()
+    }
+
+    /// References on all extents of a range, or on none. `Some(true)`: some of them are part of the pending transaction.
+    fn take_extents(&mut self, sector: u64, size_bytes: u32) -> Option<bool> {
+        let (first, last) = extents(sector, size_bytes);
+        let mut pending = false;
+        for extent in first..=last {
+            match self.log.begin(extent) {
+                Begin::Hot => {}
+                Begin::Pending => pending = true,
+                Begin::Full | Begin::Starving => {
+                    for taken in first..extent {
+                        self.log.put(taken);
+                    }
+                    return None;
+                }
+            }
+        }
+        Some(pending)
+    }
+
+    /// The transaction is on stable storage (or the disk was given up): its writes may run.
+    pub fn transaction_committed(&mut self) {
+        self.log.committed();
+        while let Some(slot) = self.table.pop(&mut self.log_committing) {
+            self.table.push(&mut self.launchable, slot);
+        }
+    }
+
+    /// Takes one write that may run now. `None` when there is none, or while the gate is closed (IO-4).
+    pub fn take_launchable(&mut self, now: u32, order: impl FnOnce() -> u64) -> Option<Launched> {
+        let slot = self.launchable.front()?;
+        let entry = self.table.get(slot);
+        if entry.operation == Operation::PeerWrite {
+            self.table.pop(&mut self.launchable);
+            if !self.gate.local {
+                return Some(Launched::PeerWithoutDisk(slot));
+            }
+            self.local_references += 1;
+            return Some(Launched::Peer(slot));
+        }
+        if !self.gate.open {
+            return None;
+        }
+        self.table.pop(&mut self.launchable);
+        Some(Launched::Application(self.launch(slot, now, order)))
+    }
+
+    /// A peer write that got its turn without a disk: free the slot.
+    pub fn drop_peer_write(&mut self, slot: u32) -> super::volume::Actions {
+        let entry = self.table.get(slot);
+        if entry.flags.has(Flags::LOG_HELD) {
+            self.put_extents(entry.sector, entry.size_bytes);
+        }
+        self.finish(slot)
+    }
+}

@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The part of the data plane that works for the peer and for a resync: writes received, resync reads and writes.
+//!
+//! Exclusion between a resync and application writes is by range: a range being read as source, or requested and
+//! written as target, and a local application write never overlap (RX-1, RX-12). A replicated write from the peer overlaps a
+//! requested range freely, because the data stream orders both; it only waits while the reply is being written.
+
+use super::request::Flags;
+use super::table::{Entry, Operation};
+use super::volume::{Actions, DataPlane, Storage};
+
+/// May a write or resync of the peer start?
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Begin {
+    /// It runs under this slot.
+    Go(u32),
+    /// An overlapping range is active: try again when an event says `retry`.
+    Wait,
+    /// It runs under this slot after the activity log holds its extents: wake the log writer.
+    LogWait(u32),
+    /// There is no usable local disk.
+    NoDisk,
+    /// Two primaries: it overlaps the local write in this slot.
+    Conflict(u32),
+}
+
+/// How a write of the peer ended, for its acknowledgement.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PeerWriteEnd {
+    /// It was written, and the range is in sync now: answer P_RS_WRITE_ACK.
+    pub in_sync: bool,
+    /// Follow-up.
+    pub actions: Actions,
+}
+
+fn blocks_peer_write(operation: Operation, flags: Flags) -> bool {
+    match operation {
+        Operation::PeerWrite => true,
+        Operation::ResyncWrite => flags.has(Flags::WRITING),
+        other => other.is_application_write(),
+    }
+}
+
+impl<T: Storage> DataPlane<T> {
+    fn wait_peer(&mut self) -> Begin {
+        self.has_waiters = true;
+        Begin::Wait
+    }
+
+    fn start(&mut self, operation: Operation, sector: u64, size_bytes: u32, flags: Flags) -> Option<u32> {
+        let slot = self.table.take(operation, sector, size_bytes)?;
+        self.ranges.insert(&mut self.table, slot);
+        self.set_flags(slot, flags.with(Flags::IN_RANGES));
+        Some(slot)
+    }
+
+    pub(super) fn finish(&mut self, slot: u32) -> Actions {
+        let entry = self.table.get(slot);
+        if entry.flags.has(Flags::IN_RANGES) {
+            self.ranges.remove(&mut self.table, slot);
+        }
+        self.table.release(slot);
+        Actions { retry: core::mem::take(&mut self.has_waiters), ..Actions::default() }
+    }
+
+    /// The slot of a range active now that overlaps and blocks a write of the peer.
+    fn blocker_of_peer_write(&self, sector: u64, size_bytes: u32) -> Option<u32> {
+        // `find` sees only the operation; a requested but unwritten resync range is looked at again by slot.
+        let first = self.ranges.find(&self.table, sector, size_bytes, |op| op == Operation::PeerWrite || op.is_application_write());
+        first.or_else(|| {
+            let resync = self.ranges.find(&self.table, sector, size_bytes, |op| op == Operation::ResyncWrite)?;
+            let entry = self.table.get(resync);
+            blocks_peer_write(entry.operation, entry.flags).then_some(resync)
+        })
+    }
+
+    /// A replicated write has arrived with its data (wire 9.2). `may_set_in_sync` is its dp_flag.
+    pub fn peer_write_begin(&mut self, sector: u64, size_bytes: u32, may_set_in_sync: bool) -> Begin {
+        if !self.gate.local {
+            return Begin::NoDisk;
+        }
+        if let Some(slot) = self.blocker_of_peer_write(sector, size_bytes) {
+            if self.gate.two_primaries && self.table.get(slot).operation.is_application_write() {
+                return Begin::Conflict(slot);
+            }
+            return self.wait_peer();
+        }
+        let flags = Flags::NONE.with_if(Flags::MAY_SET_IN_SYNC, may_set_in_sync);
+        let Some(slot) = self.start(Operation::PeerWrite, sector, size_bytes, flags) else {
+            return self.wait_peer();
+        };
+        if self.gate.log_peer_writes && self.gate.log_activity {
+            self.bitmap.set_range(sector, size_bytes);
+            self.table.push(&mut self.log_waiting, slot);
+            return Begin::LogWait(slot);
+        }
+        self.local_references += 1;
+        Begin::Go(slot)
+    }
+
+    /// The local disk finished (or failed) a write of the peer (wire 9.3, ER-4).
+    pub fn peer_write_done(&mut self, slot: u32, ok: bool) -> PeerWriteEnd {
+        let entry = self.table.get(slot);
+        let in_sync = ok && self.gate.in_sync_states && entry.flags.has(Flags::MAY_SET_IN_SYNC);
+        if in_sync {
+            self.bitmap.clear_range(entry.sector, entry.size_bytes);
+        } else if !ok {
+            self.bitmap.set_range(entry.sector, entry.size_bytes);
+        }
+        if entry.flags.has(Flags::LOG_HELD) {
+            self.put_extents(entry.sector, entry.size_bytes);
+        }
+        let mut actions = self.finish(slot);
+        self.drop_local_reference(&mut actions);
+        PeerWriteEnd { in_sync, actions }
+    }
+
+    /// Source: a resync (or verify) read of this range may start when no write is active in it. New application
+    /// writes of the range wait until [`Self::resync_read_done`].
+    pub fn resync_read_begin(&mut self, sector: u64, size_bytes: u32) -> Begin {
+        if !self.gate.local {
+            return Begin::NoDisk;
+        }
+        let busy = |op: Operation| op.is_application_write() || op == Operation::PeerWrite;
+        if self.ranges.find(&self.table, sector, size_bytes, busy).is_some() {
+            return self.wait_peer();
+        }
+        match self.start(Operation::ResyncRead, sector, size_bytes, Flags::NONE) {
+            Some(slot) => {
+                self.local_references += 1;
+                Begin::Go(slot)
+            }
+            None => self.wait_peer(),
+        }
+    }
+
+    /// The reply to a resync read stands in the send queue (or will never): application writes may pass.
+    pub fn resync_read_done(&mut self, slot: u32) -> Actions {
+        let mut actions = self.finish(slot);
+        self.drop_local_reference(&mut actions);
+        actions
+    }
+
+    /// Target: reserves a range for a resync request. `Wait` means "busy now, take another range or try next turn"; nobody
+    /// is woken for it.
+    pub fn resync_request_begin(&mut self, sector: u64, size_bytes: u32) -> Begin {
+        if !self.gate.local {
+            return Begin::NoDisk;
+        }
+        if self.ranges.find(&self.table, sector, size_bytes, |_| true).is_some() {
+            return Begin::Wait;
+        }
+        match self.start(Operation::ResyncWrite, sector, size_bytes, Flags::NONE) {
+            Some(slot) => Begin::Go(slot),
+            None => Begin::Wait,
+        }
+    }
+
+    /// Target: finds the request that a resync answer belongs to; only exact ranges count.
+    pub fn find_resync_request(&self, sector: u64, size_bytes: u32) -> Option<u32> {
+        let slot = self.ranges.find(&self.table, sector, size_bytes, |op| op == Operation::ResyncWrite)?;
+        let entry = self.table.get(slot);
+        let exact = entry.sector == sector && (entry.size_bytes == size_bytes || size_bytes == 0);
+        (exact && !entry.flags.has(Flags::WRITING)).then_some(slot)
+    }
+
+    /// Target: the data of a request has arrived; may it be written now?
+    pub fn resync_write_begin(&mut self, slot: u32) -> Begin {
+        if !self.gate.local {
+            return Begin::NoDisk;
+        }
+        let entry = self.table.get(slot);
+        let busy = |op: Operation| op.is_application_write() || op == Operation::PeerWrite;
+        if self.ranges.find(&self.table, entry.sector, entry.size_bytes, busy).is_some() {
+            return self.wait_peer();
+        }
+        self.set_flags(slot, entry.flags.with(Flags::WRITING));
+        self.local_references += 1;
+        Begin::Go(slot)
+    }
+
+    /// Target: a resync write ended. Returns the number of bits that came in sync.
+    pub fn resync_write_done(&mut self, slot: u32, ok: bool) -> (u32, Actions) {
+        let entry = self.table.get(slot);
+        let cleared = if ok { self.bitmap.clear_range(entry.sector, entry.size_bytes) } else { 0 };
+        let mut actions = self.finish(slot);
+        if entry.flags.has(Flags::WRITING) {
+            self.drop_local_reference(&mut actions);
+        }
+        (cleared, actions)
+    }
+
+    /// Forgets every resync request that has no answer yet (connection lost, resync ended). Returns one slot; the caller
+    /// repeats until `None`.
+    pub fn take_unanswered_resync_request(&mut self) -> Option<Entry> {
+        let found = self.ranges.first(&self.table, |entry| entry.operation == Operation::ResyncWrite && !entry.flags.has(Flags::WRITING))?;
+        let entry = self.table.get(found);
+        let _ = self.finish(found);
+        Some(entry)
+    }
+
+    /// The peer reports a range as written and in sync (P_RS_WRITE_ACK of a resync, or P_RS_IS_IN_SYNC). Returns bits cleared.
+    pub fn mark_in_sync(&mut self, sector: u64, size_bytes: u32) -> u32 {
+        self.bitmap.clear_range(sector, size_bytes)
+    }
+
+    /// A range is out of sync (P_OUT_OF_SYNC, a failed write whose request is gone, a verify difference). Returns bits set.
+    pub fn mark_out_of_sync(&mut self, sector: u64, size_bytes: u32) -> u32 {
+        self.bitmap.set_range(sector, size_bytes)
+    }
+}
