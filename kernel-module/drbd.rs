@@ -3,6 +3,7 @@
 
 use kernel::prelude::*;
 
+#[allow(dead_code)] // the driver does not use all of it yet
 mod kapi;
 
 module! {
@@ -19,7 +20,11 @@ struct Drbd;
 
 impl kernel::Module for Drbd {
     fn init(_module: &'static ThisModule) -> Result<Self> {
-        pr_info!("loaded {}\n", kapi::probe());
+        let minors = kapi::params::minor_count();
+        if !(1..=255).contains(&minors) {
+            pr_err!("invalid minor_count ({})\n", minors);
+            return Err(EINVAL);
+        }
         Ok(Drbd)
     }
 }
