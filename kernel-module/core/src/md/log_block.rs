@@ -208,7 +208,7 @@ mod tests {
     #[test]
     fn every_hot_extent_is_recovered_whatever_block_is_torn() {
         let geometry = Geometry::default();
-        for seed in 1..6u64 {
+        for seed in 1..3u64 {
             let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
             let mut random = move |limit: u64| {
                 state ^= state << 13;
@@ -220,7 +220,7 @@ mod tests {
             let mut ring = vec![vec![0u8; BLOCK_BYTES]; 8];
             ring.iter_mut().for_each(|block| encode_initialized(block));
             let mut running: Vec<u32> = Vec::new();
-            for _ in 0..60 {
+            for _ in 0..12 {
                 let mut joining = Vec::new();
                 for _ in 0..random(80) {
                     let extent = random(3000) as u32;
@@ -236,11 +236,13 @@ mod tests {
                 let mut torn = ring.clone();
                 let sectors = random(8) as usize;
                 torn[place][..sectors * 512].copy_from_slice(&block[..sectors * 512]);
-                assert!(running.iter().all(|extent| recover(&geometry, &torn).contains(extent)));
+                let after = recover(&geometry, &torn);
+                assert!(running.iter().all(|extent| after.contains(extent)));
                 ring[place] = block;
                 log.committed();
                 running.append(&mut joining);
-                assert!(running.iter().all(|extent| recover(&geometry, &ring).contains(extent)));
+                let after = recover(&geometry, &ring);
+                assert!(running.iter().all(|extent| after.contains(extent)));
                 while running.len() > 600 || (!running.is_empty() && random(3) == 0) {
                     log.put(running.swap_remove(random(running.len() as u64) as usize));
                 }

@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What follows from a change of state (behaviour.md 2.7 and 2.8), as a set. The shell carries the members out in the order of
+//! their bits, in its worker, with the vectors of *this* change.
+
+use super::vector::{Conn, Disk, Role, State};
+
+/// A set of effects.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Effects(u32);
+
+macro_rules! effects {
+    ($($(#[$doc:meta])* $name:ident = $bit:expr;)*) => {
+        impl Effects {
+            $($(#[$doc])* pub const $name: Effects = Effects(1 << $bit);)*
+            /// Every effect with its name, in order.
+            pub const ALL: &'static [(Effects, &'static str)] = &[$((Effects::$name, stringify!($name)),)*];
+        }
+    };
+}
+
+effects! {
+    /// AC-2: the crash as Primary is history.
+    CLEAR_CRASHED_PRIMARY = 0;
+    /// AC-3: helper pri-on-incon-degr.
+    HELPER_PRIMARY_ON_INCONSISTENT = 1;
+    /// AC-6: generate and send the sync UUID, before any state packet.
+    SEND_SYNC_UUID = 2;
+    /// AC-7: the peer attached: send UUIDs and state.
+    GREET_ATTACHED_PEER = 3;
+    /// AC-8: send the bitmap.
+    SEND_BITMAP = 4;
+    /// AC-9, AC-10: contact to the peer's data is lost (UU-6): new current UUID, and send UUIDs.
+    NEW_CURRENT_UUID = 5;
+    /// AC-11, AC-12: write the bitmap.
+    WRITE_BITMAP = 6;
+    /// AC-13: the disk is attached while connected: send sizes, UUIDs, state.
+    ANNOUNCE_ATTACH = 7;
+    /// AC-14, 16, 17, 21, 24, 25: send the state of this change.
+    SEND_STATE = 8;
+    /// AC-15, 23, 27: look at resync-after dependencies again.
+    CHECK_DEPENDENCIES = 9;
+    /// AC-18: set all bits, write the bitmap, go on to the resync.
+    START_FULL_SYNC = 10;
+    /// AC-19: the disk has failed: helper, tell the peer, drain.
+    DISK_FAILED = 11;
+    /// AC-20: the disk is gone: tell the peer, release it.
+    DISK_GONE = 12;
+    /// AC-22: a resync of a grown area was waiting for this.
+    RESYNC_GROWN_AREA = 13;
+    /// AC-26: write changed bitmap pages.
+    WRITE_CHANGED_BITMAP = 14;
+    /// SC-6, AC-28: the superblock differs from what it should be.
+    WRITE_SUPERBLOCK = 15;
+    /// SC-10: activity-log updates resume.
+    RESUME_LOG = 16;
+    /// SC-8: a resync has to be considered with the next state packet.
+    CONSIDER_RESYNC = 17;
+}
+
+impl Effects {
+    /// Any of `other`.
+    pub const fn has(self, other: Effects) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    fn add(&mut self, effect: Effects, condition: bool) {
+        if condition {
+            self.0 |= effect.0;
+        }
+    }
+
+    /// No effect.
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+}
+
+/// UU-6: contact to the peer's data was lost.
+fn lost_contact(old: &State, new: &State) -> bool {
+    let had = matches!(old.pdsk, Disk::Inconsistent | Disk::Consistent | Disk::UpToDate);
+    let lost = new.pdsk < Disk::Inconsistent || matches!(new.pdsk, Disk::DUnknown | Disk::Outdated);
+    let unknown_gone = old.pdsk == Disk::DUnknown && matches!(new.pdsk, Disk::Diskless | Disk::Failed | Disk::Outdated);
+    (had && lost) || unknown_gone
+}
+
+/// The effects of a change. `bitmap_uuid_free`: the bitmap UUID is 0.
+pub fn effects(old: &State, new: &State, bitmap_uuid_free: bool) -> Effects {
+    let mut set = Effects::default();
+    let entered = |conn: Conn| new.conn == conn && old.conn != conn;
+    let both = |s: &State| s.disk == Disk::UpToDate && s.pdsk == Disk::UpToDate;
+    let connected = new.conn >= Conn::Connected;
+    let source = |conn: Conn| matches!(conn, Conn::SyncSource | Conn::PausedSyncS);
+    set.add(Effects::CLEAR_CRASHED_PRIMARY, both(new) && !both(old));
+    let degraded = |s: &State| s.role == Role::Primary && s.disk < Disk::UpToDate && s.pdsk < Disk::UpToDate;
+    set.add(Effects::HELPER_PRIMARY_ON_INCONSISTENT, degraded(new) && !degraded(old));
+    set.add(Effects::SEND_SYNC_UUID, source(new.conn) && !source(old.conn) && new.disk >= Disk::Inconsistent);
+    let peer_attached = old.pdsk == Disk::Diskless && new.pdsk > Disk::Diskless && old.conn >= Conn::Connected && connected;
+    set.add(Effects::GREET_ATTACHED_PEER, peer_attached);
+    set.add(Effects::SEND_BITMAP, entered(Conn::WFBitMapS));
+    let someone_primary = new.role == Role::Primary || new.peer == Role::Primary || old.peer == Role::Primary && old.role == Role::Primary;
+    let own_usable = new.disk == Disk::UpToDate;
+    let lost = lost_contact(old, new) && someone_primary;
+    let peer_took_over = new.pdsk < Disk::Inconsistent && new.peer == Role::Primary && old.peer != Role::Primary;
+    set.add(Effects::NEW_CURRENT_UUID, (lost || peer_took_over) && own_usable && bitmap_uuid_free);
+    let demoted = old.role == Role::Primary && new.role == Role::Secondary;
+    let diskless_peer_demoted = new.pdsk < Disk::Inconsistent && old.peer == Role::Primary && new.peer == Role::Secondary;
+    set.add(
+        Effects::WRITE_BITMAP,
+        new.disk >= Disk::Inconsistent && ((demoted && new.conn <= Conn::Connected) || diskless_peer_demoted),
+    );
+    set.add(Effects::ANNOUNCE_ATTACH, old.disk == Disk::Attaching && new.disk == Disk::Negotiating && connected);
+    let pause_changed = old.aftr_isp != new.aftr_isp || old.user_isp != new.user_isp;
+    let explicit_end = old.disk < Disk::UpToDate && old.conn >= Conn::SyncSource && new.conn == Conn::Connected;
+    let send = (connected && pause_changed)
+        || (old.conn == Conn::WFReportParams && connected)
+        || entered(Conn::Ahead)
+        || (connected && old.disk == Disk::UpToDate && new.disk == Disk::Inconsistent && old.conn == new.conn)
+        || explicit_end
+        || (old.conn == Conn::VerifyS && new.conn == Conn::Connected);
+    set.add(Effects::SEND_STATE, send);
+    let ended = old.conn > Conn::Connected && new.conn <= Conn::Connected;
+    let resumed = (old.peer_isp && !new.peer_isp) || (old.user_isp && !new.user_isp);
+    set.add(Effects::CHECK_DEPENDENCIES, ended || resumed || (!old.is_paused() && new.is_paused()));
+    set.add(Effects::START_FULL_SYNC, entered(Conn::StartingSyncS) || entered(Conn::StartingSyncT));
+    set.add(Effects::DISK_FAILED, old.disk != Disk::Failed && new.disk == Disk::Failed);
+    set.add(Effects::DISK_GONE, old.disk != Disk::Diskless && new.disk == Disk::Diskless);
+    let negotiated = |s: &State| s.disk > Disk::Negotiating && s.pdsk > Disk::Negotiating;
+    set.add(Effects::RESYNC_GROWN_AREA, negotiated(new) && !negotiated(old) && new.conn == Conn::Connected);
+    let syncing = old.conn > Conn::Connected && old.conn < Conn::Ahead;
+    set.add(Effects::WRITE_CHANGED_BITMAP, syncing && (new.conn == Conn::Connected || new.conn >= Conn::Ahead) && new.disk >= Disk::Inconsistent);
+    set.add(Effects::WRITE_SUPERBLOCK, new.disk > Disk::Attaching && md_flags(old) != md_flags(new));
+    set.add(Effects::RESUME_LOG, old.conn < Conn::Connected && connected);
+    let both_inconsistent = new.disk == Disk::Inconsistent && new.pdsk == Disk::Inconsistent;
+    set.add(Effects::CONSIDER_RESYNC, both_inconsistent && old.peer == Role::Secondary && new.peer == Role::Primary);
+    set
+}
+
+/// The superblock flags that follow from the vector (SC-6), of those the vector decides.
+pub fn md_flags(state: &State) -> u32 {
+    use crate::md::flags;
+    let when = |condition: bool, flag: u32| if condition { flag } else { 0 };
+    let primary = state.role == Role::Primary || (state.pdsk < Disk::Inconsistent && state.peer == Role::Primary);
+    when(state.disk > Disk::Inconsistent, flags::CONSISTENT)
+        | when(state.disk > Disk::Outdated, flags::WAS_UP_TO_DATE)
+        | when(primary, flags::PRIMARY)
+        | when(state.conn > Conn::WFReportParams, flags::CONNECTED)
+        | when(state.pdsk >= Disk::Inconsistent && state.pdsk <= Disk::Outdated, flags::PEER_OUTDATED)
+}
