@@ -1,2 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
-//! (being written)
+//! Tests that need more than one crate: recorded evidence, simulation, virtual machines.
+
+use std::path::PathBuf;
+
+/// Path of a file below `tests/fixtures`.
+pub fn fixture(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name)
+}

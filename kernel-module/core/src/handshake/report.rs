@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What a P_STATE of the peer means (wire-protocol.md section 7, behaviour.md 4.2).
+
+use crate::state::{Conn, Disk, State};
+
+/// What to do with a report.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Meaning {
+    /// The connection is being given up here already.
+    Lost,
+    /// The peer has finished the resync: finish it here, if no bits are left.
+    FinishResync,
+    /// The peer has finished the verify.
+    FinishVerify,
+    /// Nothing more.
+    Ignore,
+    /// Take over role and disk; run the handshake first when `handshake` says so.
+    Adopt {
+        /// Run the comparison.
+        handshake: bool,
+        /// The peer's disk, as it counts here.
+        peer_disk: Disk,
+        /// Connection state without a resync decision.
+        conn: Conn,
+    },
+}
+
+/// Facts beside the two vectors.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct ReportFacts {
+    /// The peer's UUIDs are known.
+    pub has_peer_uuids: bool,
+    /// Flag 4 of the peer's UUIDs: its disk was found Inconsistent.
+    pub peer_found_inconsistent: bool,
+    /// SC-8: a resync shall be considered.
+    pub consider_resync: bool,
+}
+
+/// The peer's disk as it counts: Negotiating is read from the UUID flag.
+pub fn real_disk(peer: &State, facts: &ReportFacts) -> Disk {
+    match peer.disk {
+        Disk::Negotiating if facts.peer_found_inconsistent => Disk::Inconsistent,
+        Disk::Negotiating => Disk::Consistent,
+        disk => disk,
+    }
+}
+
+/// Steps 1 to 7 of the reception of P_STATE.
+pub fn interpret(own: &State, peer: &State, facts: &ReportFacts) -> Meaning {
+    let mut real = real_disk(peer, facts);
+    if own.conn <= Conn::TearDown {
+        return Meaning::Lost;
+    }
+    let peer_was_behind = matches!(own.pdsk, Disk::Inconsistent | Disk::Consistent);
+    if own.disk == Disk::UpToDate && peer_was_behind && real == Disk::UpToDate && own.conn > Conn::Connected {
+        if peer.conn > Conn::Connected && peer.conn < Conn::SyncSource {
+            real = Disk::Inconsistent;
+        } else if own.conn >= Conn::SyncSource && peer.conn == Conn::Connected {
+            return Meaning::FinishResync;
+        }
+    }
+    let both_current = own.disk == Disk::UpToDate && own.pdsk == Disk::UpToDate;
+    if own.conn == Conn::VerifyT && both_current && peer.conn == Conn::Connected {
+        return Meaning::FinishVerify;
+    }
+    if own.pdsk == Disk::UpToDate && real == Disk::Inconsistent && own.conn == Conn::Connected && peer.conn > Conn::SyncSource {
+        real = Disk::UpToDate;
+    }
+    let mut conn = if own.conn == Conn::WFReportParams { Conn::Connected } else { own.conn };
+    if peer.conn == Conn::Ahead {
+        conn = Conn::Behind;
+    }
+    let comparable = facts.has_peer_uuids && peer.disk >= Disk::Negotiating && own.disk >= Disk::Negotiating;
+    let negotiating = peer.disk == Disk::Negotiating || own.disk == Disk::Negotiating;
+    let starting = peer.conn >= Conn::StartingSyncS && peer.conn <= Conn::WFBitMapT;
+    let occasion = own.conn < Conn::Connected
+        || (own.conn == Conn::Connected && negotiating)
+        || facts.consider_resync
+        || (own.conn == Conn::Connected && starting);
+    Meaning::Adopt { handshake: comparable && occasion, peer_disk: real, conn }
+}
