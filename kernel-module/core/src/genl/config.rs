@@ -104,7 +104,8 @@ impl<const N: usize> Numbers<N> {
 
     fn read(&mut self, table: &[Spec], attributes: Attributes<'_>) -> Result<(), ConfigError> {
         for attribute in attributes.flatten() {
-            let Some(spec) = table.iter().find(|spec| spec.number == attribute.number) else { continue };
+            let named = |spec: &&Spec| spec.number == attribute.number && !spec.option.is_empty();
+            let Some(spec) = table.iter().find(named) else { continue };
             let value = match spec.kind {
                 Kind::Flag => u64::from(attribute.u8().ok_or(ConfigError::Value)? != 0),
                 Kind::U32 | Kind::Enum(_) => u64::from(attribute.u32().ok_or(ConfigError::Value)?),
