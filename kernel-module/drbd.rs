@@ -3,7 +3,7 @@
 
 use kernel::prelude::*;
 
-#[allow(dead_code)] // the driver does not use all of it yet
+#[allow(dead_code, unused_imports)] // the driver does not use all of it yet
 mod kapi;
 
 module! {
@@ -16,7 +16,9 @@ module! {
 }
 
 /// Everything the loaded module owns; dropped at unload.
-struct Drbd;
+struct Drbd {
+    _runtime: kapi::Runtime,
+}
 
 impl kernel::Module for Drbd {
     fn init(_module: &'static ThisModule) -> Result<Self> {
@@ -25,6 +27,8 @@ impl kernel::Module for Drbd {
             pr_err!("invalid minor_count ({})\n", minors);
             return Err(EINVAL);
         }
-        Ok(Drbd)
+        Ok(Drbd {
+            _runtime: kapi::Runtime::new()?,
+        })
     }
 }

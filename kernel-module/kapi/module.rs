@@ -31,3 +31,8 @@ pub(crate) fn capable_sys_admin() -> bool {
     // SAFETY: process context is all it needs.
     unsafe { b::capable(b::CAP_SYS_ADMIN as c_int) }
 }
+
+/// The module as the kernel's structures name their owner.
+pub(super) fn this_module() -> *mut b::module {
+    crate::THIS_MODULE.as_ptr()
+}

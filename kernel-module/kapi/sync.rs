@@ -9,9 +9,7 @@ use super::raw::b;
 use kernel::prelude::*;
 use kernel::sync::lock::{Backend, Guard, Lock};
 
-#[allow(unused_imports)]
 pub(crate) use kernel::sync::atomic::{Acquire, Atomic, Full, Relaxed, Release};
-#[allow(unused_imports)]
 pub(crate) use kernel::sync::{new_mutex, Arc, ArcBorrow, Mutex, MutexGuard, SetOnce, UniqueArc};
 
 #[cfg(CONFIG_PREEMPT_RT)]

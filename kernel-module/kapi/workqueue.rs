@@ -8,7 +8,6 @@ use core::ops::Deref;
 use core::ptr::NonNull;
 use kernel::prelude::*;
 
-#[allow(unused_imports)]
 pub(crate) use kernel::workqueue::{
     impl_has_delayed_work, impl_has_work, new_delayed_work, new_work, DelayedWork, Queue, Work,
     WorkItem,
@@ -59,6 +58,10 @@ impl WorkQueue {
         Ok(WorkQueue {
             queue: NonNull::new(queue).ok_or(ENOMEM)?,
         })
+    }
+
+    pub(super) fn as_ptr(&self) -> *mut b::workqueue_struct {
+        self.queue.as_ptr()
     }
 
     /// Waits until everything queued so far has run. Process context, not from an item.
