@@ -6,9 +6,7 @@
 
 use super::raw::b;
 use super::sync::{Acquire, Atomic, Release};
-use super::workqueue::{
-    impl_has_work, new_work, Queue, Work, WorkItem, WorkQueue, WorkQueueKind,
-};
+use super::workqueue::{impl_has_work, new_work, Queue, Work, WorkItem, WorkQueue, WorkQueueKind};
 use core::mem::ManuallyDrop;
 use core::ops::Deref;
 use core::ptr::null_mut;

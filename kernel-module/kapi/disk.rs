@@ -37,7 +37,12 @@ impl Major {
 impl Drop for Major {
     fn drop(&mut self) {
         // The last part of a disk that was still open goes a moment after its last close.
+        let mut rounds = 0u32;
         while LIVE_DISKS.load(Acquire) > 0 {
+            rounds = rounds.saturating_add(1);
+            if rounds == 500 {
+                pr_err!("waiting for a disk that nobody removed\n");
+            }
             super::wait::sleep(HZ / 50 + 1);
         }
         // SAFETY: registered in `register`.
@@ -172,7 +177,7 @@ impl<D: BlockOps> Disk<D> {
         self.disk.as_ptr()
     }
 
-    /// Sets the size in sectors of 512 bytes, quietly. Any context that may take spinlocks.
+    /// Sets the size in sectors of 512 bytes, quietly. Process context.
     pub(crate) fn set_capacity(&self, sectors: u64) {
         // SAFETY: the disk is counted.
         unsafe { b::set_capacity(self.as_ptr(), sectors) }
@@ -209,7 +214,7 @@ impl<D: BlockOps> Disk<D> {
     }
 
     /// Changes the limits. No I/O may be on its way in the meantime: the caller has stopped it.
-    /// Process context. EINVAL if they contradict each other; they are as before then.
+    /// Process context; `change` runs with the kernel's mutex of the limits held. EINVAL if they contradict each other; they are as before then.
     pub(crate) fn update_limits(&self, change: impl FnOnce(&mut Limits)) -> Result {
         let mut limits = Limits::stacking();
         // SAFETY: the disk has a queue; `commit` gives the lock back that `start` takes.

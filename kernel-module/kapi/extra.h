@@ -25,7 +25,11 @@ static const gfp_t KAPI___GFP_NORETRY = __GFP_NORETRY;
 
 static inline void *kapi_page_address(struct page *page) { return page_address(page); }
 
-/* threads and time */
+/* locks, threads and time */
+static inline bool kapi_spin_trylock_irqsave(spinlock_t *lock, unsigned long *flags)
+{
+	return spin_trylock_irqsave(lock, *flags);
+}
 static inline void kapi_allow_signal(int sig) { allow_signal(sig); }
 static inline unsigned int kapi_noio_save(void) { return memalloc_noio_save(); }
 static inline void kapi_noio_restore(unsigned int flags) { memalloc_noio_restore(flags); }

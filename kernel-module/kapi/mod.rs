@@ -14,6 +14,7 @@ pub(crate) mod bdev;
 pub(crate) mod bio;
 pub(crate) mod disk;
 pub(crate) mod limits;
+pub(crate) mod log;
 pub(crate) mod meta;
 pub(crate) mod module;
 pub(crate) mod page;

@@ -94,6 +94,7 @@ impl PagePool {
     /// A pool with `reserve_pages` pages. Take at least as many as the largest request has
     /// (256), or two requests could wait for each other. Process context; fails with ENOMEM.
     pub(crate) fn new(reserve_pages: usize) -> Result<Arc<Self>> {
+        let reserve_pages = reserve_pages.max(1);
         let mut free = KVec::with_capacity(reserve_pages, GFP_KERNEL)?;
         let mut lent = KVec::with_capacity(reserve_pages, GFP_KERNEL)?;
         for _ in 0..reserve_pages {
@@ -141,7 +142,7 @@ impl PagePool {
                 }
                 // Pages that the network lets go of do not announce themselves.
                 self.returned
-                    .wait_timeout(HZ / 20, || self.stock.lock().free.len() > 0);
+                    .wait_timeout(HZ / 20, || !self.stock.lock().free.is_empty());
             }
         }
         self.in_use.fetch_add(count as isize, Relaxed);

@@ -5,7 +5,7 @@
 //! safe against interrupts: I/O completions, timers and socket callbacks need one
 //! ([`SpinLockIrq`]). Waiting is in [`super::wait`].
 
-use super::raw::b;
+use super::raw::{b, x};
 use kernel::prelude::*;
 use kernel::sync::lock::{Backend, Guard, Lock};
 
@@ -63,10 +63,11 @@ unsafe impl Backend for IrqBackend {
         unsafe { b::_raw_spin_unlock_irqrestore(ptr.cast(), *flags) }
     }
 
-    /// Always `None`: the exported trylock does not turn interrupts off. Nothing here needs it.
     #[inline]
-    unsafe fn try_lock(_ptr: *mut Self::State) -> Option<Self::GuardState> {
-        None
+    unsafe fn try_lock(ptr: *mut Self::State) -> Option<Self::GuardState> {
+        let mut flags = 0;
+        // SAFETY: the lock is initialised, `flags` is a place for the interrupt state.
+        unsafe { x::kapi_spin_trylock_irqsave(ptr, &raw mut flags) }.then_some(flags)
     }
 
     #[inline]

@@ -323,7 +323,7 @@ pub(crate) fn current_name(out: &mut [u8; 16]) -> &[u8] {
     // both names, which harms nobody.
     let name = unsafe { (&raw const (*b::get_current()).comm).read_volatile() };
     for (to, from) in out.iter_mut().zip(name) {
-        *to = from as u8;
+        *to = from;
     }
     let length = out.iter().position(|byte| *byte == 0).unwrap_or(15);
     out.get(..length).unwrap_or(&[])

@@ -62,6 +62,7 @@ pub(crate) fn random_bytes(out: &mut [u8]) {
 }
 
 /// Makes a [`Timer`] with a lock class of its own: `new_timer!(handler)?`.
+#[allow(unused_macros)]
 macro_rules! new_timer {
     ($expired:expr) => {
         $crate::kapi::time::Timer::new($expired, kernel::static_lock_class!())
@@ -135,7 +136,8 @@ impl<T: Send + Sync + 'static> Timer<T> {
         let owner = owner.clone();
         let inner = self.inner.clone();
         // SAFETY: initialised in `new`.
-        let was_armed = unsafe { b::mod_timer(self.inner.timer.get(), jiffies().wrapping_add(delay)) };
+        let was_armed =
+            unsafe { b::mod_timer(self.inner.timer.get(), jiffies().wrapping_add(delay)) };
         if was_armed == 0 {
             core::mem::forget(owner);
             core::mem::forget(inner);

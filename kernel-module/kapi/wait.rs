@@ -59,10 +59,7 @@ const FOREVER: c_long = c_long::MAX;
 
 impl WaitQueue {
     /// For [`new_wait_queue!`](crate::kapi::wait::new_wait_queue).
-    pub(crate) fn new(
-        name: &'static CStr,
-        key: Pin<&'static LockClassKey>,
-    ) -> impl PinInit<Self> {
+    pub(crate) fn new(name: &'static CStr, key: Pin<&'static LockClassKey>) -> impl PinInit<Self> {
         pin_init!(Self {
             head <- Opaque::ffi_init(|slot| {
                 // SAFETY: `slot` is memory of the right type, name and key live for ever.
@@ -87,7 +84,14 @@ impl WaitQueue {
     fn wake(&self, count: c_int) {
         if self.has_sleeper() {
             // SAFETY: the head was initialised in `new`.
-            unsafe { b::__wake_up(self.head.get(), b::TASK_NORMAL, count, core::ptr::null_mut()) };
+            unsafe {
+                b::__wake_up(
+                    self.head.get(),
+                    b::TASK_NORMAL,
+                    count,
+                    core::ptr::null_mut(),
+                )
+            };
         }
     }
 
@@ -183,10 +187,7 @@ unsafe impl Sync for Completion {}
 
 impl Completion {
     /// For [`new_completion!`](crate::kapi::wait::new_completion).
-    pub(crate) fn new(
-        name: &'static CStr,
-        key: Pin<&'static LockClassKey>,
-    ) -> impl PinInit<Self> {
+    pub(crate) fn new(name: &'static CStr, key: Pin<&'static LockClassKey>) -> impl PinInit<Self> {
         pin_init!(Self {
             inner <- Opaque::ffi_init(|slot: *mut b::completion| {
                 // SAFETY: `slot` is memory of the right type, name and key live for ever.

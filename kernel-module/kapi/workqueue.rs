@@ -39,10 +39,7 @@ impl WorkQueue {
     /// fails with ENOMEM.
     pub(crate) fn new(name: &'static CStr, kind: WorkQueueKind) -> Result<Self> {
         let (flags, max_active) = match kind {
-            WorkQueueKind::Ordered => (
-                b::wq_flags_WQ_UNBOUND | b::wq_flags___WQ_ORDERED,
-                1,
-            ),
+            WorkQueueKind::Ordered => (b::wq_flags_WQ_UNBOUND | b::wq_flags___WQ_ORDERED, 1),
             WorkQueueKind::Unbound => (b::wq_flags_WQ_UNBOUND, 0),
             WorkQueueKind::HighPriority => (b::wq_flags_WQ_UNBOUND | b::wq_flags_WQ_HIGHPRI, 0),
         };

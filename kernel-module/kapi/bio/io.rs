@@ -308,9 +308,14 @@ impl<T: IoClient> Io<T> {
     }
 
     /// Hands the request to `dev`: all its data, at `sector` (512-byte units, on the device).
-    /// Process context. EBUSY: it is in flight already. EPIPE: the parent was answered.
+    /// Process context. EBUSY: it is in flight already. EPIPE: the parent was answered. EINVAL: a
+    /// transfer without memory for it, or a read into the pages of an application's write.
     pub(crate) fn submit(&self, dev: &BlockDev, op: Op, flags: OpFlags, sector: u64) -> Result {
-        let bytes = if op == Op::Flush { 0 } else { self.size_bytes() };
+        let bytes = if op == Op::Flush {
+            0
+        } else {
+            self.size_bytes()
+        };
         self.submit_sized(dev, op, flags, sector, bytes)
     }
 
@@ -325,6 +330,9 @@ impl<T: IoClient> Io<T> {
         size_bytes: u32,
     ) -> Result {
         let header = self.header();
+        if op.has_data() && !self.may_transfer(op, size_bytes) {
+            return Err(EINVAL);
+        }
         if header.in_flight.xchg(true, Full) {
             return Err(EBUSY);
         }
@@ -355,13 +363,24 @@ impl<T: IoClient> Io<T> {
             (*bio).bi_vcnt = header.vector_count;
             (*bio).bi_end_io = Some(end_io::<T>);
             (*bio).bi_private = self.header.as_ptr().cast();
-            let source = header.parent.view().map_or(null_mut(), |view| view.as_ptr());
+            let source = header
+                .parent
+                .view()
+                .map_or(null_mut(), |view| view.as_ptr());
             x::kapi_bio_attach(bio, dev.as_ptr(), source);
             *header.device.get() = Some(dev.clone());
             header.references.inc();
             b::submit_bio_noacct(bio);
         }
         Ok(())
+    }
+
+    /// Whether there is memory for this transfer, and it may be read into.
+    fn may_transfer(&self, op: Op, size_bytes: u32) -> bool {
+        let header = self.header();
+        let parent_op = header.parent.view().map_or(op, |view| view.op());
+        let readable_into = op != Op::Read || parent_op == Op::Read;
+        !header.vectors.is_null() && parent_op.has_data() && readable_into && size_bytes > 0
     }
 
     /// The data, for sending, receiving or digests; kept valid by the guard. `None`: it was the
@@ -375,17 +394,14 @@ impl<T: IoClient> Io<T> {
 
     /// Copies from memory of its own; returns the number of bytes, cut to what there is.
     pub(crate) fn read_bytes(&self, offset: usize, out: &mut [u8]) -> usize {
-        self.data().map_or(0, |data| data.segments().copy_to(offset, out))
+        self.data()
+            .map_or(0, |data| data.segments().copy_to(offset, out))
     }
 
-    /// Copies into memory of its own (not into that of an application).
+    /// Copies into memory of its own, or of an application's read; returns the number of bytes.
     pub(crate) fn write_bytes(&self, offset: usize, from: &[u8]) -> usize {
-        match self.data() {
-            Some(data) if !self.header().parent.exists() => {
-                data.segments().copy_from(offset, from)
-            }
-            _ => 0,
-        }
+        self.data()
+            .map_or(0, |data| data.segments().copy_from(offset, from))
     }
 
     /// Answers the application as soon as neither disk nor network use its pages any more. Only
@@ -462,10 +478,8 @@ impl<T: IoClient> IoData<'_, T> {
     /// All of it.
     pub(crate) fn segments(&self) -> Segments<'_> {
         let header = self.io.header();
-        if header.vectors.is_null() {
-            return Segments::EMPTY;
-        }
-        if header.parent.view().is_some_and(|view| !view.op().has_data()) {
+        let parent_op = header.parent.view().map(|view| view.op());
+        if header.vectors.is_null() || parent_op.is_some_and(|op| !op.has_data()) {
             return Segments::EMPTY;
         }
         // SAFETY: the vectors cover the size; they stay because of the hold on the parent, or
@@ -475,6 +489,7 @@ impl<T: IoClient> IoData<'_, T> {
                 header.vectors.add(header.index as usize),
                 header.skip as usize,
                 header.size_bytes as usize,
+                parent_op != Some(Op::Write),
             )
         }
     }
@@ -501,7 +516,9 @@ unsafe extern "C" fn end_io<T: IoClient>(bio: *mut b::bio) {
     };
     // SAFETY: the flight still owns `device`.
     let device = unsafe { (*io.header().device.get()).take() };
-    io.header().in_flight.store(false, crate::kapi::sync::Release);
+    io.header()
+        .in_flight
+        .store(false, crate::kapi::sync::Release);
     if io.header().parent.exists() {
         io.header().parent.release();
     }

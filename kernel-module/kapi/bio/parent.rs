@@ -86,15 +86,14 @@ impl ParentBio {
                 (*bio).bi_io_vec.add((*bio).bi_iter.bi_idx as usize),
                 x::kapi_bio_skip(bio) as usize,
                 (*bio).bi_iter.bi_size as usize,
+                self.op == Op::Read,
             )
         }
     }
 
     /// Fills a read with zeros. Does nothing to other operations.
     pub(crate) fn zero_fill(&self) {
-        if self.op == Op::Read {
-            self.segments().zero_fill();
-        }
+        self.segments().zero_fill();
     }
 
     /// Answers the application. Any context.
@@ -185,7 +184,13 @@ impl ParentCell {
     pub(super) fn release(&self) {
         if self.holds.fetch_sub(1, Full) == 1 {
             // SAFETY: the last share of the bio is gone, and nobody gets a new one.
-            unsafe { end_bio(self.bio, self.started, BlkStatus(self.status.load(Relaxed) as u8)) }
+            unsafe {
+                end_bio(
+                    self.bio,
+                    self.started,
+                    BlkStatus(self.status.load(Relaxed) as u8),
+                )
+            }
         }
     }
 

@@ -17,6 +17,8 @@ pub(crate) struct Segments<'a> {
     skip: usize,
     /// Length of the range in bytes.
     bytes: usize,
+    /// The owner expects the contents to change: memory of our own, or of a read.
+    writable: bool,
     _borrow: PhantomData<&'a b::bio_vec>,
 }
 
@@ -41,6 +43,7 @@ impl<'a> Segments<'a> {
         vectors: core::ptr::null(),
         skip: 0,
         bytes: 0,
+        writable: false,
         _borrow: PhantomData,
     };
 
@@ -49,16 +52,18 @@ impl<'a> Segments<'a> {
     /// # Safety
     ///
     /// During `'a` the vectors cover at least `skip + bytes` bytes, describe memory of the
-    /// direct mapping and do not change.
+    /// direct mapping and do not change. `writable` only if the memory may be written to.
     pub(in crate::kapi) const unsafe fn new(
         vectors: *const b::bio_vec,
         skip: usize,
         bytes: usize,
+        writable: bool,
     ) -> Self {
         Self {
             vectors,
             skip,
             bytes,
+            writable,
             _borrow: PhantomData,
         }
     }
@@ -94,8 +99,15 @@ impl<'a> Segments<'a> {
             vectors,
             skip,
             bytes,
+            writable: self.writable,
             _borrow: PhantomData,
         }
+    }
+
+    /// Whether data may be put here: not into the pages of an application's write, which can be
+    /// anybody's memory.
+    pub(crate) const fn is_writable(&self) -> bool {
+        self.writable
     }
 
     /// What an `iov_iter` needs: first vector, number of vectors, bytes to skip in the first.
@@ -132,9 +144,13 @@ impl<'a> Segments<'a> {
         done
     }
 
-    /// Copies `from` to `offset` on; the number copied is cut to what there is.
-    pub(super) fn copy_from(&self, offset: usize, from: &[u8]) -> usize {
+    /// Copies `from` to `offset` on; the number copied is cut to what there is, and 0 if the
+    /// range is not writable.
+    pub(crate) fn copy_from(&self, offset: usize, from: &[u8]) -> usize {
         let mut done = 0;
+        if !self.writable {
+            return 0;
+        }
         for piece in self.slice(offset, from.len()).pieces() {
             if let Some(source) = from.get(done..done + piece.bytes) {
                 // SAFETY: as in `copy_to`, in the other direction.
@@ -147,8 +163,11 @@ impl<'a> Segments<'a> {
         done
     }
 
-    /// Fills everything with zeros.
-    pub(super) fn zero_fill(&self) {
+    /// Fills everything with zeros, if it is writable.
+    pub(crate) fn zero_fill(&self) {
+        if !self.writable {
+            return;
+        }
         for piece in self.pieces() {
             // SAFETY: the piece is that long.
             unsafe { core::ptr::write_bytes(piece.address, 0, piece.bytes) };
@@ -182,7 +201,11 @@ impl Iterator for Pieces<'_> {
         let bytes = here.min(self.rest.bytes);
         let offset = (vector.bv_offset as usize).wrapping_add(self.rest.skip);
         // SAFETY: the page is in the direct mapping, and pages of one vector follow each other.
-        let address = unsafe { x::kapi_page_address(vector.bv_page).cast::<u8>().add(offset) };
+        let address = unsafe {
+            x::kapi_page_address(vector.bv_page)
+                .cast::<u8>()
+                .add(offset)
+        };
         // SAFETY: the page structs of one vector follow each other as well.
         let page = unsafe { vector.bv_page.add(offset / b::PAGE_SIZE) };
         self.rest.bytes -= bytes;
