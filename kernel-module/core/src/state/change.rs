@@ -62,6 +62,30 @@ impl Request {
         self.field(mask, if set { mask } else { 0 })
     }
 
+    /// Everything the vector of a volume says, except the suspension bits, which belong to the resource.
+    pub const fn whole(state: &State) -> Self {
+        const MASK: u32 = word::ROLE | word::PEER | word::CONN | word::DISK | word::PDSK | word::AFTR_ISP | word::PEER_ISP | word::USER_ISP;
+        Self { mask: MASK, value: state.pack() & MASK }
+    }
+
+    /// The connection state asked for, if any.
+    pub const fn conn_value(&self) -> Option<Conn> {
+        if self.mask & word::CONN == 0 {
+            None
+        } else {
+            Conn::from_number(self.value >> 4 & 0x1f)
+        }
+    }
+
+    /// The connection state asked for, if it is part of the request and exists.
+    pub const fn wanted_conn(&self) -> Option<Conn> {
+        if self.mask & word::CONN == word::CONN {
+            Conn::from_number((self.value & word::CONN) >> 4)
+        } else {
+            None
+        }
+    }
+
     /// The vector with the change applied, before sanitising.
     pub const fn apply(&self, old: &State) -> Result<State, BadWord> {
         State::unpack(old.pack() & !self.mask | self.value & self.mask)
@@ -74,7 +98,9 @@ impl Request {
 }
 
 const fn mirror_mask(mask: u32) -> u32 {
-    let swapped = (mask & word::ROLE) << 2 | (mask & word::PEER) >> 2 | mask & word::CONN | (mask & word::DISK) << 4 | (mask & word::PDSK) >> 4;
+    // A mask that selects only part of the field cannot come from a sane peer and selects nothing.
+    let conn = if mask & word::CONN == word::CONN { word::CONN } else { 0 };
+    let swapped = (mask & word::ROLE) << 2 | (mask & word::PEER) >> 2 | conn | (mask & word::DISK) << 4 | (mask & word::PDSK) >> 4;
     let paused = mask & (word::AFTR_ISP | word::USER_ISP) != 0;
     swapped | if paused { word::PEER_ISP } else { 0 }
 }
@@ -95,10 +121,15 @@ const fn mirror_value(value: u32) -> u32 {
     swapped | if paused { word::PEER_ISP } else { 0 }
 }
 
-/// Evaluates a change. `Ok(None)`: nothing to do (code 2).
+/// Evaluates a change. `Ok(None)`: nothing to do (code 2). A request that names a state which does not exist (only a
+/// peer can send one) is refused as not supported (-17).
 pub fn evaluate(old: &State, request: &Request, kind: Kind, facts: &Facts) -> Result<Option<State>, Refusal> {
-    let wanted = request.apply(old).map_err(|_| Refusal::InTransientState)?;
-    let new = sanitize(old, wanted, facts);
+    let wanted = request.apply(old).map_err(|_| Refusal::NotSupported)?;
+    check(old, sanitize(old, wanted, facts), kind, facts)
+}
+
+/// Whether a sanitised vector may follow the old one.
+pub(super) fn check(old: &State, new: State, kind: Kind, facts: &Facts) -> Result<Option<State>, Refusal> {
     if new == *old {
         return Ok(None);
     }

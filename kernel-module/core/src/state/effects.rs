@@ -55,6 +55,8 @@ effects! {
     RESUME_LOG = 16;
     /// SC-8: a resync has to be considered with the next state packet.
     CONSIDER_RESYNC = 17;
+    /// AC-10: beside [`Effects::NEW_CURRENT_UUID`], when a peer without disk became Primary: at once even while suspended.
+    NEW_CURRENT_UUID_AT_ONCE = 18;
 }
 
 impl Effects {
@@ -83,8 +85,46 @@ fn lost_contact(old: &State, new: &State) -> bool {
     (had && lost) || unknown_gone
 }
 
-/// The effects of a change. `bitmap_uuid_free`: the bitmap UUID is 0.
+/// What the effects depend on beside the two vectors.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct EffectFacts {
+    /// The bitmap UUID is 0.
+    pub bitmap_uuid_free: bool,
+    /// Agreed protocol version.
+    pub version: u32,
+}
+
+/// Stop sectors of a verify are part of these versions (wire-protocol.md 4.1).
+pub const fn supports_stop_sector(version: u32) -> bool {
+    version >= 97 && version != 100
+}
+
+/// The effects of a change with a peer of the newest version. `bitmap_uuid_free`: the bitmap UUID is 0.
 pub fn effects(old: &State, new: &State, bitmap_uuid_free: bool) -> Effects {
+    effects_with(old, new, &EffectFacts { bitmap_uuid_free, version: crate::wire::params::PROTOCOL_MAX })
+}
+
+/// AC-14, 16, 17, 21, 24, 25: the peer has to hear of the change.
+fn tells_peer(old: &State, new: &State, version: u32) -> bool {
+    let connected = new.conn >= Conn::Connected;
+    let pause_changed = old.aftr_isp != new.aftr_isp || old.user_isp != new.user_isp;
+    let ignored_error = old.disk == Disk::UpToDate && new.disk == Disk::Inconsistent;
+    (connected && (pause_changed || ignored_error || old.conn == Conn::WFReportParams))
+        || (new.conn == Conn::Ahead && old.conn != Conn::Ahead)
+        || (old.disk < Disk::UpToDate && old.conn >= Conn::SyncSource && new.conn == Conn::Connected)
+        || (old.conn == Conn::VerifyS && new.conn == Conn::Connected && supports_stop_sector(version))
+}
+
+/// AC-15, 23, 27: other devices may have to pause or may go on.
+fn touches_dependencies(old: &State, new: &State) -> bool {
+    let ended = old.conn > Conn::Connected && new.conn <= Conn::Connected;
+    let resumed = (old.peer_isp && !new.peer_isp) || (old.user_isp && !new.user_isp);
+    let idle = new.conn == Conn::StandAlone && new.disk == Disk::Diskless && new.role == Role::Secondary;
+    ended || resumed || (!old.is_paused() && new.is_paused()) || (idle && old.aftr_isp != new.aftr_isp)
+}
+
+/// The effects of a change.
+pub fn effects_with(old: &State, new: &State, facts: &EffectFacts) -> Effects {
     let mut set = Effects::default();
     let entered = |conn: Conn| new.conn == conn && old.conn != conn;
     let both = |s: &State| s.disk == Disk::UpToDate && s.pdsk == Disk::UpToDate;
@@ -97,45 +137,39 @@ pub fn effects(old: &State, new: &State, bitmap_uuid_free: bool) -> Effects {
     let peer_attached = old.pdsk == Disk::Diskless && new.pdsk > Disk::Diskless && old.conn >= Conn::Connected && connected;
     set.add(Effects::GREET_ATTACHED_PEER, peer_attached);
     set.add(Effects::SEND_BITMAP, entered(Conn::WFBitMapS));
-    let someone_primary = new.role == Role::Primary || new.peer == Role::Primary || old.peer == Role::Primary && old.role == Role::Primary;
+    let someone_primary = new.role == Role::Primary || new.peer == Role::Primary;
     let own_usable = new.disk == Disk::UpToDate;
     let lost = lost_contact(old, new) && someone_primary;
     let peer_took_over = new.pdsk < Disk::Inconsistent && new.peer == Role::Primary && old.peer != Role::Primary;
-    set.add(Effects::NEW_CURRENT_UUID, (lost || peer_took_over) && own_usable && bitmap_uuid_free);
+    set.add(Effects::NEW_CURRENT_UUID, (lost || peer_took_over) && own_usable && facts.bitmap_uuid_free);
+    set.add(Effects::NEW_CURRENT_UUID_AT_ONCE, peer_took_over && own_usable && facts.bitmap_uuid_free);
     let demoted = old.role == Role::Primary && new.role == Role::Secondary;
     let diskless_peer_demoted = new.pdsk < Disk::Inconsistent && old.peer == Role::Primary && new.peer == Role::Secondary;
-    set.add(
-        Effects::WRITE_BITMAP,
-        new.disk >= Disk::Inconsistent && ((demoted && new.conn <= Conn::Connected) || diskless_peer_demoted),
-    );
+    set.add(Effects::WRITE_BITMAP, new.disk >= Disk::Inconsistent && ((demoted && new.conn <= Conn::Connected) || diskless_peer_demoted));
     set.add(Effects::ANNOUNCE_ATTACH, old.disk == Disk::Attaching && new.disk == Disk::Negotiating && connected);
-    let pause_changed = old.aftr_isp != new.aftr_isp || old.user_isp != new.user_isp;
-    let explicit_end = old.disk < Disk::UpToDate && old.conn >= Conn::SyncSource && new.conn == Conn::Connected;
-    let send = (connected && pause_changed)
-        || (old.conn == Conn::WFReportParams && connected)
-        || entered(Conn::Ahead)
-        || (connected && old.disk == Disk::UpToDate && new.disk == Disk::Inconsistent && old.conn == new.conn)
-        || explicit_end
-        || (old.conn == Conn::VerifyS && new.conn == Conn::Connected);
-    set.add(Effects::SEND_STATE, send);
-    let ended = old.conn > Conn::Connected && new.conn <= Conn::Connected;
-    let resumed = (old.peer_isp && !new.peer_isp) || (old.user_isp && !new.user_isp);
-    set.add(Effects::CHECK_DEPENDENCIES, ended || resumed || (!old.is_paused() && new.is_paused()));
+    set.add(Effects::SEND_STATE, tells_peer(old, new, facts.version));
+    set.add(Effects::CHECK_DEPENDENCIES, touches_dependencies(old, new));
     set.add(Effects::START_FULL_SYNC, entered(Conn::StartingSyncS) || entered(Conn::StartingSyncT));
     set.add(Effects::DISK_FAILED, old.disk != Disk::Failed && new.disk == Disk::Failed);
     set.add(Effects::DISK_GONE, old.disk != Disk::Diskless && new.disk == Disk::Diskless);
     let negotiated = |s: &State| s.disk > Disk::Negotiating && s.pdsk > Disk::Negotiating;
     set.add(Effects::RESYNC_GROWN_AREA, negotiated(new) && !negotiated(old) && new.conn == Conn::Connected);
     let syncing = old.conn > Conn::Connected && old.conn < Conn::Ahead;
-    set.add(Effects::WRITE_CHANGED_BITMAP, syncing && (new.conn == Conn::Connected || new.conn >= Conn::Ahead) && new.disk >= Disk::Inconsistent);
-    set.add(Effects::WRITE_SUPERBLOCK, new.disk > Disk::Attaching && md_flags(old) != md_flags(new));
+    set.add(
+        Effects::WRITE_CHANGED_BITMAP,
+        syncing && (new.conn == Conn::Connected || new.conn >= Conn::Ahead) && new.disk >= Disk::Inconsistent,
+    );
+    // Below Inconsistent the vector says nothing about the data, and the flags on disk stay as they are.
+    let flags_differ = old.disk < Disk::Inconsistent || md_flags(old) != md_flags(new) || set.has(Effects::CLEAR_CRASHED_PRIMARY);
+    set.add(Effects::WRITE_SUPERBLOCK, new.disk >= Disk::Inconsistent && flags_differ);
     set.add(Effects::RESUME_LOG, old.conn < Conn::Connected && connected);
     let both_inconsistent = new.disk == Disk::Inconsistent && new.pdsk == Disk::Inconsistent;
     set.add(Effects::CONSIDER_RESYNC, both_inconsistent && old.peer == Role::Secondary && new.peer == Role::Primary);
     set
 }
 
-/// The superblock flags that follow from the vector (SC-6), of those the vector decides.
+/// The superblock flags that follow from the vector (SC-6), of those the vector decides. Means nothing while the disk is below
+/// Inconsistent: see [`superblock_flags`].
 pub fn md_flags(state: &State) -> u32 {
     use crate::md::flags;
     let when = |condition: bool, flag: u32| if condition { flag } else { 0 };
@@ -145,4 +179,22 @@ pub fn md_flags(state: &State) -> u32 {
         | when(primary, flags::PRIMARY)
         | when(state.conn > Conn::WFReportParams, flags::CONNECTED)
         | when(state.pdsk >= Disk::Inconsistent && state.pdsk <= Disk::Outdated, flags::PEER_OUTDATED)
+}
+
+/// The flags a superblock has to carry (SC-6): those of the vector, the mark of a crashed Primary, and of those on disk the
+/// ones nobody here decides, but never "activity log clean". While the disk is below Inconsistent nothing changes.
+pub fn superblock_flags(on_disk: u32, state: &State, crashed_primary: bool) -> u32 {
+    use crate::md::flags;
+    const DECIDED: u32 = flags::CONSISTENT
+        | flags::WAS_UP_TO_DATE
+        | flags::PRIMARY
+        | flags::CONNECTED
+        | flags::PEER_OUTDATED
+        | flags::CRASHED_PRIMARY
+        | flags::AL_CLEAN;
+    if state.disk < Disk::Inconsistent {
+        return on_disk;
+    }
+    let crashed = if crashed_primary { flags::CRASHED_PRIMARY } else { 0 };
+    on_disk & !DECIDED | md_flags(state) | crashed
 }

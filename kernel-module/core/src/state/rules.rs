@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Sanitising and refusals (behaviour.md 2.2 to 2.6).
+//! Facts and refusals (behaviour.md 2.3 to 2.6). Sanitising is in [`super::sanitize`].
 
+pub use super::sanitize::{clamp, sanitize};
 use super::vector::{Conn, Disk, Role, State};
 
 /// Fencing policy of a disk.
@@ -149,85 +150,8 @@ impl Refusal {
     }
 }
 
-/// Minimum and maximum of disk and peer disk for a connection state (the clamp table of 2.2).
-pub const fn clamp(conn: Conn) -> ((Disk, Disk), (Disk, Disk)) {
-    use Disk::{Consistent, DUnknown, Diskless, Inconsistent, Outdated, UpToDate};
-    const CURRENT: (Disk, Disk) = (UpToDate, UpToDate);
-    match conn {
-        Conn::WFBitMapT | Conn::PausedSyncT | Conn::StartingSyncT | Conn::WFSyncUUID | Conn::Behind => ((Inconsistent, Outdated), CURRENT),
-        Conn::VerifyS | Conn::VerifyT => (CURRENT, CURRENT),
-        Conn::Connected => ((Diskless, UpToDate), (Diskless, UpToDate)),
-        Conn::WFBitMapS | Conn::PausedSyncS | Conn::StartingSyncS | Conn::Ahead => (CURRENT, (Inconsistent, Consistent)),
-        Conn::SyncTarget => ((Inconsistent, Inconsistent), CURRENT),
-        Conn::SyncSource => (CURRENT, (Inconsistent, Inconsistent)),
-        _ => ((Diskless, UpToDate), (Inconsistent, DUnknown)),
-    }
-}
-
-/// SAN-1 to SAN-9: turns a wanted vector into one that can exist.
-pub fn sanitize(old: &State, wanted: State, facts: &Facts) -> State {
-    let mut new = wanted;
-    if new.conn < Conn::Connected {
-        // SAN-1
-        new.peer_isp = false;
-        new.peer = Role::Unknown;
-        if new.pdsk > Disk::DUnknown || new.pdsk < Disk::Inconsistent {
-            new.pdsk = Disk::DUnknown;
-        }
-    }
-    if new.conn == Conn::StandAlone && new.disk == Disk::Diskless && new.role == Role::Secondary {
-        new.aftr_isp = false; // SAN-2
-    }
-    if new.conn > Conn::Connected && (new.disk <= Disk::Failed || new.pdsk <= Disk::Failed) {
-        new.conn = Conn::Connected; // SAN-3
-    }
-    if new.conn < Conn::Connected && new.disk == Disk::Negotiating {
-        // SAN-4
-        (new.disk, new.pdsk) = match facts.negotiated_disk {
-            Some(found) if facts.generation_matches => found,
-            _ => (Disk::Diskless, Disk::DUnknown),
-        };
-    }
-    if new.conn >= Conn::Connected && new.conn < Conn::Ahead {
-        // SAN-5
-        for disk in [&mut new.disk, &mut new.pdsk] {
-            if matches!(*disk, Disk::Consistent | Disk::Outdated) {
-                *disk = Disk::UpToDate;
-            }
-        }
-    }
-    let (own, peer) = clamp(new.conn); // SAN-6
-    new.disk = new.disk.clamp(own.0, own.1);
-    new.pdsk = new.pdsk.clamp(peer.0, peer.1);
-    let lost = |s: &State| s.role == Role::Primary && s.conn < Conn::Connected && s.pdsk > Disk::Outdated;
-    if facts.fencing == Fencing::ResourceAndStonith && lost(&new) && !lost(old) {
-        new.susp_fen = true; // SAN-7
-    }
-    let no_data = |s: &State| s.role == Role::Primary && s.disk < Disk::UpToDate && s.pdsk < Disk::UpToDate;
-    if facts.suspend_on_no_data && no_data(&new) && !no_data(old) {
-        new.susp_nod = true; // SAN-8
-    }
-    new.conn = match (new.conn, new.is_paused()) {
-        // SAN-9
-        (Conn::SyncSource, true) => Conn::PausedSyncS,
-        (Conn::SyncTarget, true) => Conn::PausedSyncT,
-        (Conn::PausedSyncS, false) => Conn::SyncSource,
-        (Conn::PausedSyncT, false) => Conn::SyncTarget,
-        (conn, _) => conn,
-    };
-    // SAN-9 may have moved a target or source to its stricter running state.
-    let (own, peer) = clamp(new.conn);
-    new.disk = new.disk.clamp(own.0, own.1);
-    new.pdsk = new.pdsk.clamp(peer.0, peer.1);
-    new
-}
-
-/// HT-1 to HT-7: applies to every change.
-pub fn hard_transition(old: &State, new: &State) -> Result<(), Refusal> {
-    if old.disk == Disk::Diskless && new.disk == Disk::Failed {
-        return Err(Refusal::IsDiskless);
-    }
-    let (from, to) = (old.conn, new.conn);
+/// HT-1 to HT-6: how a connection may move, with or without volumes.
+pub fn conn_transition(from: Conn, to: Conn) -> Result<(), Refusal> {
     if from == to {
         return Ok(());
     }
@@ -249,6 +173,14 @@ pub fn hard_transition(old: &State, new: &State) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// HT-1 to HT-7: applies to every change.
+pub fn hard_transition(old: &State, new: &State) -> Result<(), Refusal> {
+    if old.disk == Disk::Diskless && new.disk == Disk::Failed {
+        return Err(Refusal::IsDiskless); // HT-7 overrides
+    }
+    conn_transition(old.conn, new.conn)
+}
+
 /// VS-1 to VS-15: which vectors are refused; the first match counts.
 pub fn valid_state(new: &State, facts: &Facts) -> Result<(), Refusal> {
     let primary = new.role == Role::Primary;
@@ -256,7 +188,7 @@ pub fn valid_state(new: &State, facts: &Facts) -> Result<(), Refusal> {
         if new.peer == Role::Primary {
             return Err(Refusal::TwoPrimaries);
         }
-        if facts.peer_primary_elsewhere && new.conn >= Conn::Connected {
+        if facts.peer_primary_elsewhere {
             return Err(Refusal::OtherVolumePeerPrimary);
         }
     }
