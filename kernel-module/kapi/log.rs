@@ -69,6 +69,7 @@ fn print(level: Level, line: fmt::Arguments<'_>) {
 }
 
 /// `log!(Info, Origin::Volume(minor), "text {}", value)`: one line without its end.
+#[allow(unused_macros)]
 macro_rules! log {
     ($level:ident, $origin:expr, $($text:tt)+) => {
         $crate::kapi::log::write(

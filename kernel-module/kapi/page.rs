@@ -246,7 +246,7 @@ impl Drop for Stock {
 /// One page from the allocator.
 fn allocate(flags: b::gfp_t) -> Option<RawPage> {
     // SAFETY: no requirements; order 0.
-    NonNull::new(unsafe { b::alloc_pages_noprof(flags, 0) })
+    NonNull::new(unsafe { b::alloc_pages(flags, 0) })
 }
 
 /// Gives up our reference; the page is freed when the network, too, has let go of it.
