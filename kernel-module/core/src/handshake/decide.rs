@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! From the comparison to the decision (behaviour.md 4.4 and 4.5).
 
-use super::compare::{compare, Comparison, Peer, Outcome};
+use super::compare::{compare, Comparison, Outcome, Peer};
 use crate::state::{Disk, Role};
 
 /// Split-brain and conflict policies, by their numbers in netlink and P_PROTOCOL.
@@ -136,6 +136,10 @@ pub struct Decision {
     pub solved_manually: bool,
     /// Disk states overruled the generations (HS-21).
     pub by_disk_state: bool,
+    /// SB-5: this Primary has to demote itself first; if that fails, helper pri-lost-after-sb runs and the split brain is unsolved.
+    pub demote: bool,
+    /// What was going to happen when a dry run (HS-28) stopped it; otherwise the same as `action`.
+    pub planned: Action,
 }
 
 /// Signed result as in the reference: +source, -target, magnitude 2 full, 100/-100 split brain.
@@ -143,8 +147,14 @@ fn split(number: i32) -> bool {
     number == 100 || number == -100
 }
 
-/// HS-20 to HS-30.
+/// HS-20 to HS-30, while the connection is being established: there a Primary can never demote itself (SB-5).
 pub fn decide(situation: &Situation) -> Decision {
+    decide_with(situation, false)
+}
+
+/// HS-20 to HS-30. `may_demote`: a Primary that loses the split brain under call-pri-lost-after-sb can become Secondary: a soft
+/// local change to Secondary evaluates without a refusal. Then [`Decision::demote`] says when to carry that out.
+pub fn decide_with(situation: &Situation, may_demote: bool) -> Decision {
     let s = situation;
     let comparison = compare(&s.own, &s.peer, s.version, s.features, s.resolver);
     let mut decision = Decision {
@@ -154,6 +164,8 @@ pub fn decide(situation: &Situation) -> Decision {
         solved_automatically: false,
         solved_manually: false,
         by_disk_state: false,
+        demote: false,
+        planned: Action::None,
     };
     match comparison.result {
         Outcome::Unrelated => return refuse(decision, Reason::Unrelated),
@@ -174,8 +186,10 @@ pub fn decide(situation: &Situation) -> Decision {
         decision.helpers.initial_split_brain = true; // HS-22
         if number == 100 || s.policies.always_asbp {
             // HS-23
-            let (solved, pri_lost) = after_split_brain(s);
-            decision.helpers.pri_lost_after_sb = pri_lost;
+            let (solved, loses) = after_split_brain(s);
+            let solved = if loses && !may_demote { None } else { solved };
+            decision.demote = loses && may_demote;
+            decision.helpers.pri_lost_after_sb = loses && !may_demote;
             if let Some(direction) = solved {
                 decision.solved_automatically = true;
                 number = direction * if number == -100 { 2 } else { 1 };
@@ -195,6 +209,9 @@ pub fn decide(situation: &Situation) -> Decision {
 
 fn refuse(mut decision: Decision, reason: Reason) -> Decision {
     decision.action = Action::Refuse(reason);
+    if reason != Reason::DryRun {
+        decision.planned = decision.action;
+    }
     decision
 }
 
@@ -203,7 +220,7 @@ fn finish(s: &Situation, mut decision: Decision, number: i32) -> Decision {
     if number > 0 && s.own_disk <= Disk::Inconsistent {
         return refuse(decision, Reason::SourceInconsistent);
     }
-    if number < 0 && s.own.role == Role::Primary && s.live_disk >= Disk::Consistent {
+    if number < 0 && s.own.role == Role::Primary && !decision.demote && s.live_disk >= Disk::Consistent {
         match s.policies.rr_conflict {
             policy::VIOLENTLY => {}
             policy::CALL_PRI_LOST => {
@@ -213,27 +230,25 @@ fn finish(s: &Situation, mut decision: Decision, number: i32) -> Decision {
             _ => return refuse(decision, Reason::PrimaryWouldLose),
         }
     }
-    if s.dry_run {
-        return refuse(decision, Reason::DryRun);
-    }
     let full = number.abs() >= 2;
-    decision.action = match number {
+    decision.planned = match number {
         0 => Action::None,
         1.. => Action::Source { full },
         _ => Action::Target { full },
     };
+    if s.dry_run {
+        decision.demote = false;
+        return refuse(decision, Reason::DryRun);
+    }
+    decision.action = decision.planned;
     decision
 }
 
-/// 4.5: the direction a policy gives (+1 source, -1 target), and whether helper pri-lost-after-sb has to run.
+/// 4.5: the direction a policy gives (+1 source, -1 target), and whether this Primary would have to demote itself for it.
 fn after_split_brain(s: &Situation) -> (Option<i32>, bool) {
     let primary = (s.own.role == Role::Primary, s.peer.role == Role::Primary);
     let zero = || no_primary(s);
-    // SB-5: the demotion is always refused while the connection is being established.
-    let call = |result: Option<i32>| match result {
-        Some(-1) if primary.0 => (None, true),
-        other => (other, false),
-    };
+    let call = |result: Option<i32>| (result, result == Some(-1) && primary.0);
     match primary {
         (false, false) => (zero(), false),
         (true, true) => match s.policies.after_sb_2p {
