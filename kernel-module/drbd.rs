@@ -3,8 +3,11 @@
 
 use kernel::prelude::*;
 
-#[allow(dead_code, unused_imports)] // the driver does not use all of it yet
+#[allow(dead_code, unused_imports)] // an interface may offer more than the driver uses
 mod kapi;
+
+#[forbid(unsafe_code)]
+mod driver;
 
 module! {
     type: Drbd,
@@ -17,7 +20,7 @@ module! {
 
 /// Everything the loaded module owns; dropped at unload.
 struct Drbd {
-    _runtime: kapi::Runtime,
+    _driver: driver::registry::Driver,
 }
 
 impl kernel::Module for Drbd {
@@ -27,8 +30,6 @@ impl kernel::Module for Drbd {
             pr_err!("invalid minor_count ({})\n", minors);
             return Err(EINVAL);
         }
-        Ok(Drbd {
-            _runtime: kapi::Runtime::new()?,
-        })
+        Ok(Drbd { _driver: driver::registry::Driver::start()? })
     }
 }

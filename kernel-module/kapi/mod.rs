@@ -20,6 +20,7 @@ pub(crate) mod module;
 pub(crate) mod page;
 pub(crate) mod crypto;
 pub(crate) mod genl;
+pub(crate) mod global;
 pub(crate) mod net;
 pub(crate) mod params;
 pub(crate) mod procfs;

@@ -1,2 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
-//! (being written)
+//! Resynchronisation: which ranges to ask for, at what pace, and how far it is (behaviour.md section 7).
+
+mod controller;
+mod progress;
+mod request;
+
+pub use controller::{Controller, Settings};
+pub use progress::{Progress, Report};
+pub use request::{next_request, Limits, Range};

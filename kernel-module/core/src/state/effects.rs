@@ -163,7 +163,7 @@ pub fn effects_with(old: &State, new: &State, facts: &EffectFacts) -> Effects {
     let flags_differ = old.disk < Disk::Inconsistent || md_flags(old) != md_flags(new) || set.has(Effects::CLEAR_CRASHED_PRIMARY);
     set.add(Effects::WRITE_SUPERBLOCK, new.disk >= Disk::Inconsistent && flags_differ);
     set.add(Effects::RESUME_LOG, old.conn < Conn::Connected && connected);
-    let both_inconsistent = new.disk == Disk::Inconsistent && new.pdsk == Disk::Inconsistent;
+    let both_inconsistent = old.disk == Disk::Inconsistent && old.pdsk == Disk::Inconsistent;
     set.add(Effects::CONSIDER_RESYNC, both_inconsistent && old.peer == Role::Secondary && new.peer == Role::Primary);
     set
 }

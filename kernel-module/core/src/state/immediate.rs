@@ -81,7 +81,7 @@ pub fn immediate(old: &State, new: &State) -> Immediate {
     set.add(Immediate::VERIFY_STARTED, old.conn == Conn::Connected && new.conn.is_verify());
     set.add(Immediate::UPDATE_FLAGS, new.has_disk());
     set.add(Immediate::ADOPT_GENERATION, old.disk < Disk::Consistent && new.disk >= Disk::Consistent);
-    let both_inconsistent = new.disk == Disk::Inconsistent && new.pdsk == Disk::Inconsistent;
+    let both_inconsistent = old.disk == Disk::Inconsistent && old.pdsk == Disk::Inconsistent;
     set.add(Immediate::CONSIDER_RESYNC, both_inconsistent && old.peer == Role::Secondary && new.peer == Role::Primary);
     set.add(Immediate::STOP_RECEIVER, entered(Conn::Disconnecting) || entered(Conn::StandAlone));
     set.add(Immediate::RESTART_RECEIVER, old.conn > Conn::WFConnection && new.conn.is_failure());

@@ -8,11 +8,12 @@
 //! * [`change`] — one function evaluates a wanted change of a volume; [`resource`] — of all volumes of a resource.
 //! * [`immediate`] — what a change needs in the same critical section.
 //! * [`effects`] — what follows from a change, as a set the shell carries out in order.
-//! * [`promotion`], [`departure`], [`fencing`] — the procedures around primary, disconnect, and the fence-peer helper.
+//! * [`attach`], [`promotion`], [`departure`], [`fencing`] — the procedures around attach, primary, disconnect, and the fence-peer helper.
 //!
 //! `docs/states.md` shows the tables; a test writes it.
 
 pub mod access;
+pub mod attach;
 pub mod change;
 pub mod departure;
 pub mod effects;

@@ -1,0 +1,386 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The meta socket: acknowledgements in and out, and keepalive (behaviour.md TO-1).
+//!
+//! The ack receiver is a thread of its own with raised priority, so that load on the machine never looks like a dead peer.
+
+use super::acks::Ack;
+use super::connection::{Connection, Link};
+use super::device::Device;
+use super::prelude::*;
+use super::registry::REGISTRY;
+use super::resource::Resource;
+use crate::kapi::thread::NoIoScope;
+use drbd_core::engine::volume::{Acknowledgement, UnknownRequest};
+use drbd_core::state::{Conn, Kind, Request};
+use drbd_core::wire::header::header_bytes;
+use drbd_core::wire::packet::{decode_barrier_ack, decode_word, encode_barrier_ack, BlockAck, SYNCER_ID};
+use drbd_core::wire::{Command, Header, Socket as Side};
+
+/// Bytes of acknowledgements sent in one message.
+const BATCH_BYTES: usize = 1024;
+
+/// Why the thread ends.
+enum Failure {
+    /// The connection is to be torn down and made anew.
+    Network,
+    /// The peer sends what belongs nowhere: no new attempt (wire-protocol.md section 18).
+    Protocol,
+}
+
+/// Body of the thread.
+pub(crate) fn run(resource: &Arc<Resource>, link: &Arc<Link>, thread: &ThisThread) {
+    thread.set_fifo_low();
+    let failure = receive(resource, link, thread);
+    let (conn, all) = match failure {
+        Failure::Network => (Conn::NetworkFailure, false),
+        Failure::Protocol => (Conn::Disconnecting, true),
+    };
+    {
+        let mut control = resource.control.lock();
+        if control.cstate >= Conn::Connected || control.cstate == Conn::WFReportParams {
+            control.cstate = conn;
+            let _ = resource.change_all(&mut control, Request::none().conn(conn), Kind::Hard);
+        }
+        let _ = all;
+    }
+    resource.changed.wake_all();
+    link.data.shutdown();
+    link.meta.shutdown();
+}
+
+fn receive(resource: &Arc<Resource>, link: &Arc<Link>, thread: &ThisThread) -> Failure {
+    let head_bytes = header_bytes(link.version);
+    let (mut ping_int, mut ping_timeout) = (10 * HZ, HZ / 2);
+    if let Some(net) = resource.control.lock().net.as_ref() {
+        ping_int = net.ping_int_seconds() as Jiffies * HZ;
+        ping_timeout = jiffies_from_deciseconds(net.ping_timeout_deciseconds());
+    }
+    let mut waiting_for_pong = false;
+    loop {
+        if thread.should_stop() {
+            return Failure::Network;
+        }
+        thread.flush_signals();
+        if resource.connection.ping_wanted.xchg(false, Full) && !waiting_for_pong {
+            send_ping(resource);
+            waiting_for_pong = true;
+        }
+        link.meta.set_receive_timeout(if waiting_for_pong { ping_timeout } else { ping_int });
+        let mut head = [0u8; 16];
+        let Some(place) = head.get_mut(..head_bytes) else { return Failure::Network };
+        let began = super::device::now();
+        match link.meta.receive_exact(place) {
+            Ok(()) => {}
+            Err(NetError::TimedOut) => {
+                let heard = (resource.connection.data_received_at.load(Relaxed).wrapping_sub(began) as i32) >= 0;
+                if heard {
+                    waiting_for_pong = false;
+                    continue;
+                }
+                if waiting_for_pong {
+                    pr_info!("{}: PingAck did not arrive in time.\n", resource.display_name());
+                    return Failure::Network;
+                }
+                send_ping(resource);
+                waiting_for_pong = true;
+                continue;
+            }
+            Err(NetError::Interrupted) => continue,
+            Err(_) => return Failure::Network,
+        }
+        match handle(resource, link, place) {
+            Ok(command) => {
+                if command == Command::PingAck {
+                    waiting_for_pong = false;
+                    resource.connection.pings_answered.fetch_add(1, Full);
+                    resource.connection.ping_wait.wake_all();
+                }
+            }
+            Err(failure) => return failure,
+        }
+    }
+}
+
+/// One packet of the meta socket.
+fn handle(resource: &Arc<Resource>, link: &Link, head: &[u8]) -> Result<Command, Failure> {
+    let name = resource.display_name();
+    let header = Header::decode(link.version, head).map_err(|error| {
+        pr_err!("{}: meta socket: {:?}\n", name, error);
+        Failure::Network
+    })?;
+    let known = Command::from_number(header.command).filter(|command| command.socket() != Some(Side::Data));
+    let Some(command) = known else {
+        pr_err!("{}: unexpected packet {:#06x} on the meta socket\n", name, header.command);
+        return Err(Failure::Protocol);
+    };
+    let (least, most) = command.length_limits();
+    if header.length < least || header.length > most {
+        pr_err!("{}: {} of {} bytes, expected {}\n", name, command.name(), header.length, least);
+        return Err(Failure::Network);
+    }
+    let mut payload = [0u8; 32];
+    let Some(body) = payload.get_mut(..header.length as usize) else { return Err(Failure::Network) };
+    if !body.is_empty() {
+        link.meta.receive_exact(body).map_err(|_| Failure::Network)?;
+    }
+    dispatch(resource, command, header.volume, body).map_err(|text| {
+        pr_err!("{}: {}: {}\n", name, command.name(), text);
+        Failure::Network
+    })?;
+    Ok(command)
+}
+
+fn dispatch(resource: &Arc<Resource>, command: Command, volume: u16, body: &[u8]) -> Result<(), &'static str> {
+    match command {
+        Command::Ping => {
+            send_meta(resource, Command::PingAck);
+            Ok(())
+        }
+        Command::PingAck | Command::DelayProbe => Ok(()),
+        Command::BarrierAck => barrier_ack(resource, body),
+        Command::StateChgReply | Command::ConnStChgReply => state_reply(resource, command, volume, body),
+        _ => {
+            let ack = BlockAck::decode(command, body).map_err(|_| "bad length")?;
+            let list = resource.connection.volume_list();
+            let device = list.find(volume).ok_or("unknown volume")?;
+            block_ack(resource, device, command, &ack)
+        }
+    }
+}
+
+fn state_reply(resource: &Arc<Resource>, command: Command, volume: u16, body: &[u8]) -> Result<(), &'static str> {
+    let code = decode_word(command, body).map_err(|_| "bad length")? as i32;
+    {
+        let mut control = resource.control.lock();
+        let whole = command == Command::ConnStChgReply || (control.version < 100 && matches!(control.pending_change, Some(None)));
+        if whole {
+            control.pending_change = Some(Some(code));
+        } else if let Some(volume) = control.volume(volume) {
+            volume.pending_change = Some(Some(code));
+        }
+    }
+    resource.changed.wake_all();
+    Ok(())
+}
+
+fn barrier_ack(resource: &Arc<Resource>, body: &[u8]) -> Result<(), &'static str> {
+    let (number, set_size) = decode_barrier_ack(body).map_err(|_| "bad length")?;
+    let acknowledged = resource.connection.epochs_out.lock().acknowledged(u32::from_le_bytes(number), set_size);
+    let epoch = acknowledged.map_err(|mismatch| {
+        pr_err!("{}: barrier ack {:?}, expected {:?}\n", resource.display_name(), mismatch.got, mismatch.expected);
+        "number or count does not match"
+    })?;
+    let list = resource.connection.volume_list();
+    for device in list.volumes.iter() {
+        loop {
+            let (actions, held) = {
+                let mut plane = device.plane.lock();
+                match plane.core.take_acknowledged_epoch(epoch) {
+                    Ok(Some((slot, actions))) => (actions, actions.complete.and_then(|_| plane.take(slot))),
+                    Ok(None) => break,
+                    Err(_) => return Err("a write of the epoch was not acknowledged"),
+                }
+            };
+            device.finish(held, &actions);
+        }
+    }
+    resource.connection.wake_sender();
+    Ok(())
+}
+
+fn block_ack(resource: &Arc<Resource>, device: &Arc<Device>, command: Command, ack: &BlockAck) -> Result<(), &'static str> {
+    let syncer = ack.id == SYNCER_ID;
+    let what = match command {
+        Command::RecvAck => Acknowledgement::Received,
+        Command::WriteAck => Acknowledgement::Written,
+        Command::RsWriteAck if !syncer => Acknowledgement::WrittenInSync,
+        Command::NegAck if !syncer => Acknowledgement::Failed,
+        Command::RsWriteAck | Command::RsIsInSync => {
+            device.plane.lock().core.mark_in_sync(ack.sector, ack.size_bytes);
+            return Ok(());
+        }
+        Command::NegAck => return Ok(()),
+        Command::NegDReply => return neg_read(device, ack),
+        Command::NegRsDReply | Command::RsCancel => {
+            forget_request(resource, device, ack, command == Command::NegRsDReply);
+            return Ok(());
+        }
+        _ => return Err("not expected now"),
+    };
+    let id = u64::from_be_bytes(ack.id);
+    let (actions, held) = {
+        let mut plane = device.plane.lock();
+        match plane.core.acknowledged(id, ack.sector, what) {
+            Ok((slot, actions)) => (actions, actions.complete.and_then(|_| plane.take(slot))),
+            Err(UnknownRequest { .. }) if what == Acknowledgement::Failed => {
+                plane.core.mark_out_of_sync(ack.sector, ack.size_bytes);
+                return Ok(());
+            }
+            Err(_) => return Err("no such request"),
+        }
+    };
+    device.finish(held, &actions);
+    Ok(())
+}
+
+fn neg_read(device: &Arc<Device>, ack: &BlockAck) -> Result<(), &'static str> {
+    let (actions, held) = {
+        let mut plane = device.plane.lock();
+        let slot = plane.core.find_remote_read(u64::from_be_bytes(ack.id), ack.sector, 0).map_err(|_| "no such read")?;
+        let held = plane.take(slot);
+        (plane.core.remote_read_done(slot), held)
+    };
+    if let Some(io) = held {
+        io.finish_parent(BlkStatus::IOERR);
+    }
+    device.follow(&actions);
+    Ok(())
+}
+
+/// The source will not answer a resync request; `failed`: it could not read.
+fn forget_request(resource: &Arc<Resource>, device: &Arc<Device>, ack: &BlockAck, failed: bool) {
+    let done = {
+        let mut plane = device.plane.lock();
+        plane.core.find_resync_request(ack.sector, 0).map(|slot| {
+            let size = plane.entry(slot).size_bytes;
+            (size, plane.core.resync_write_done(slot, false))
+        })
+    };
+    if let Some((size, (_, actions))) = done {
+        device.resync_in_flight.fetch_sub(size, Relaxed);
+        device.resync_pending.fetch_add(-1, Full);
+        if failed {
+            if let Some(volume) = resource.control.lock().volume(device.volume) {
+                volume.resync.failed_bits += u64::from(size.div_ceil(4096));
+            }
+        }
+        device.follow(&actions);
+    }
+    resource.wake_worker();
+}
+
+/// Sends a packet without payload on the meta socket.
+pub(crate) fn send_meta(resource: &Resource, command: Command) {
+    let Some(link) = resource.connection.link() else { return };
+    let mut out = [0u8; 16];
+    let length = Header::new(0, command, 0).encode(link.header_format(0), &mut out);
+    let _one_at_a_time = resource.connection.meta_send.lock();
+    let sent = link.meta.send(out.get(..length).unwrap_or(&[]), More::No, &mut || false);
+    if sent.is_err() {
+        link.meta.shutdown();
+    }
+}
+
+/// Asks the peer for a sign of life.
+pub(crate) fn send_ping(resource: &Resource) {
+    send_meta(resource, Command::Ping);
+}
+
+impl Connection {
+    /// Acknowledgements are waiting: a work item sends them, unless the receiver is about to.
+    pub(crate) fn acks_waiting(&self, resource: &Arc<Resource>) {
+        if !self.receiver_submits.load(Acquire) {
+            resource.kick_acks();
+        }
+    }
+}
+
+impl Resource {
+    /// Has the ack work item run; any context.
+    pub(crate) fn kick_acks(self: &Arc<Self>) {
+        if let Some(registry) = REGISTRY.get() {
+            let _ = registry.ack_queue.enqueue::<Arc<Resource>, 2>(self.clone());
+        }
+    }
+}
+
+impl WorkItem<2> for Resource {
+    type Pointer = Arc<Resource>;
+
+    fn run(resource: Arc<Resource>) {
+        let _no_io = NoIoScope::enter();
+        if resource.connection.take_flush() {
+            flush_disks(&resource);
+            let after = resource.connection.epochs_in.lock().flushed();
+            super::receiver::follow_epoch(&resource, after);
+        }
+        super::receiver::release_held(&resource);
+        send_acks(&resource);
+    }
+}
+
+/// EP-3: everything written so far becomes durable. A disk that cannot flush falls back to draining for good (EP-4).
+fn flush_disks(resource: &Arc<Resource>) {
+    let list = resource.connection.volume_list();
+    for device in list.volumes.iter() {
+        let backing = device.plane.lock().backing.clone();
+        if let Some(backing) = backing {
+            if backing.facts().write_cache && backing.flush().is_err() {
+                pr_err!("drbd{}: flush failed, write ordering falls back to drain\n", device.minor);
+                let _ = resource.connection.epochs_in.lock().set_ordering(drbd_core::epoch::Ordering::Drain);
+            }
+        }
+    }
+}
+
+/// Sends all acknowledgements that have gathered, in as few messages as possible. Process context.
+pub(crate) fn send_acks(resource: &Resource) {
+    let connection = &resource.connection;
+    if !connection.has_acks() {
+        return;
+    }
+    let one_at_a_time = connection.meta_send.lock();
+    let list = connection.volume_list();
+    let link = connection.link();
+    let mut batch = [0u8; BATCH_BYTES];
+    let mut used = 0;
+    loop {
+        let ack = connection.take_ack();
+        let Some(link) = link.as_ref() else {
+            match ack {
+                Some(_) => continue,
+                None => break,
+            }
+        };
+        if used > 0 && (ack.is_none() || used + 64 > BATCH_BYTES) {
+            let sent = link.meta.send(batch.get(..used).unwrap_or(&[]), More::No, &mut || false);
+            used = 0;
+            if sent.is_err() {
+                link.meta.shutdown();
+            }
+        }
+        let Some(ack) = ack else { break };
+        if let Some(place) = batch.get_mut(used..) {
+            used += encode(link, &list, &ack, place);
+        }
+    }
+    drop(one_at_a_time);
+    connection.peer_work_done.wake_all();
+}
+
+fn encode(link: &Link, list: &super::connection::VolumeList, ack: &Ack, out: &mut [u8]) -> usize {
+    let mut packet = [0u8; 64];
+    let (volume, command, payload): (u16, u16, [u8; 24]);
+    let length;
+    match *ack {
+        Ack::Block { command: number, volume: of, id, sector, size_bytes } => {
+            let sequence = list.find(of).map_or(0, |device| device.next_sequence());
+            (volume, command, payload) = (of, number, BlockAck { sector, id, size_bytes, sequence }.encode());
+            length = 24;
+        }
+        Ack::Barrier { number, set_size } => {
+            let mut padded = [0u8; 24];
+            padded[..8].copy_from_slice(&encode_barrier_ack(number, set_size));
+            (volume, command, payload) = (0, Command::BarrierAck.number(), padded);
+            length = 8;
+        }
+    }
+    let header = Header { volume, command, length: length as u32 };
+    let head = header.encode(link.header_format(length as u32), &mut packet);
+    packet[head..head + length].copy_from_slice(&payload[..length]);
+    let total = head + length;
+    if let (Some(place), Some(bytes)) = (out.get_mut(..total), packet.get(..total)) {
+        place.copy_from_slice(bytes);
+    }
+    total
+}

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Acknowledgements waiting to go out on the meta socket.
+//!
+//! Ends of bios put them here from interrupt context: a ring of fixed size that never allocates. The number of
+//! requests of the peer in work is limited so that each has a place ([`AckQueue::reserve`]). Whoever finds the meta
+//! socket free sends all that has gathered in one message: the receiver before it sleeps, else a work item.
+//!
+//! Order: acks leave in the order they were put, so the ack of a write precedes the barrier ack of its epoch.
+
+use super::prelude::*;
+
+/// Requests of the peer in work at most, per connection.
+pub(crate) const CAPACITY: usize = 1024;
+
+/// One acknowledgement.
+#[derive(Clone, Copy)]
+pub(crate) enum Ack {
+    /// A block_ack-shaped packet (wire-protocol.md 3.1).
+    Block { command: u16, volume: u16, id: [u8; 8], sector: u64, size_bytes: u32 },
+    /// P_BARRIER_ACK.
+    Barrier { number: [u8; 4], set_size: u32 },
+}
+
+/// The ring.
+pub(crate) struct AckQueue {
+    ring: KVVec<Option<Ack>>,
+    head: usize,
+    len: usize,
+    reserved: usize,
+}
+
+impl AckQueue {
+    pub(crate) fn new() -> Result<Self> {
+        // Twice the requests: each may end with its ack and the barrier ack of its epoch.
+        let mut ring = KVVec::with_capacity(2 * CAPACITY, GFP_KERNEL)?;
+        for _ in 0..2 * CAPACITY {
+            ring.push(None, GFP_KERNEL)?;
+        }
+        Ok(Self { ring, head: 0, len: 0, reserved: 0 })
+    }
+
+    /// Makes room for one more request of the peer; `false`: too many are in work.
+    pub(crate) fn reserve(&mut self) -> bool {
+        if self.reserved >= CAPACITY {
+            return false;
+        }
+        self.reserved += 1;
+        true
+    }
+
+    /// A request of the peer is finished.
+    pub(crate) fn unreserve(&mut self) {
+        self.reserved = self.reserved.saturating_sub(1);
+    }
+
+    /// Requests of the peer in work.
+    pub(crate) fn in_work(&self) -> usize {
+        self.reserved
+    }
+
+    /// Appends. `false`: full, which the reservation excludes for a peer that keeps to the protocol.
+    pub(crate) fn put(&mut self, ack: Ack) -> bool {
+        let capacity = self.ring.len();
+        if self.len >= capacity {
+            return false;
+        }
+        let at = (self.head + self.len) % capacity;
+        if let Some(place) = self.ring.get_mut(at) {
+            *place = Some(ack);
+        }
+        self.len += 1;
+        true
+    }
+
+    /// Takes the oldest.
+    pub(crate) fn take(&mut self) -> Option<Ack> {
+        if self.len == 0 {
+            return None;
+        }
+        let ack = self.ring.get_mut(self.head).and_then(|place| place.take());
+        self.head = (self.head + 1) % self.ring.len();
+        self.len -= 1;
+        ack
+    }
+
+    /// Nothing to send.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Forgets everything (the connection is gone).
+    pub(crate) fn clear(&mut self) {
+        while self.take().is_some() {}
+    }
+}

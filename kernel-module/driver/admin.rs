@@ -1,0 +1,624 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Administrative commands by netlink (netlink-and-tools.md section 2): checks in the documented order, then the work.
+
+use super::attach::Refused;
+use super::control::publish;
+use super::device::Device;
+use super::prelude::*;
+use super::registry::{Registry, REGISTRY};
+use super::resource::Resource;
+use super::status::{self, Notify};
+use super::volume::Volume;
+use crate::kapi::genl::{Cursor, DumpOutput, Handler, Reply, Request as Message};
+use drbd_core::genl::{command, container, ret, Attribute, Attributes, DiskConf, NetConf, ResourceOptions, FLAG_SET_DEFAULTS, NO_MINOR};
+use drbd_core::state::vector::word;
+use drbd_core::state::{Conn, Disk, Kind, Refusal, Request, Role};
+
+/// Entry of the family.
+pub(crate) struct Admin;
+
+impl Handler for Admin {
+    fn request(message: &Message<'_>) -> Reply {
+        let outcome = match REGISTRY.get() {
+            Some(registry) => run(&registry, message),
+            None => Err(Refused::code(ret::NOMEM)),
+        };
+        let (code, info) = match &outcome {
+            Ok(done) => (done.code, ""),
+            Err(refused) => (refused.code, refused.info),
+        };
+        let echo = raw_container(message.attributes, container::CFG_CONTEXT);
+        let mut payload = status::encode(|writer| {
+            if let Some(echo) = echo {
+                writer.raw(echo);
+            }
+            if !info.is_empty() {
+                let open = writer.begin_reply(container::CFG_REPLY);
+                writer.string(1, info.as_bytes());
+                writer.end(open);
+            }
+        });
+        if let Ok(done) = outcome {
+            let _ = payload.extend_from_slice(&done.payload, GFP_KERNEL);
+        }
+        Reply { code, payload }
+    }
+
+    fn dump(message: &Message<'_>, cursor: &mut Cursor<'_>, out: &mut DumpOutput) -> Result {
+        status::dump(message, cursor, out)
+    }
+}
+
+/// Success: the code, and attributes for the reply.
+struct Done {
+    code: i32,
+    payload: KVec<u8>,
+}
+
+impl Done {
+    fn code(code: i32) -> Result<Self, Refused> {
+        Ok(Self { code, payload: KVec::new() })
+    }
+
+    fn ok() -> Result<Self, Refused> {
+        Self::code(ret::NO_ERROR)
+    }
+}
+
+fn invalid(info: &'static str) -> Refused {
+    Refused { code: ret::INVALID_REQUEST, info }
+}
+
+fn raw_container(attributes: &[u8], number: u16) -> Option<&[u8]> {
+    let found = Attributes::new(attributes).find(number)?;
+    // The attribute with its header, padded.
+    let start = (found.payload.as_ptr() as usize).checked_sub(attributes.as_ptr() as usize)?.checked_sub(4)?;
+    attributes.get(start..start + 4 + found.payload.len())
+}
+
+/// What CFG_CONTEXT names.
+#[derive(Default)]
+struct Named<'a> {
+    volume: Option<u32>,
+    name: Option<&'a [u8]>,
+    own: Option<&'a [u8]>,
+    peer: Option<&'a [u8]>,
+}
+
+fn named<'a>(message: &Message<'a>) -> Named<'a> {
+    let Some(context) = Attributes::new(message.attributes).find(container::CFG_CONTEXT) else { return Named::default() };
+    let inner = context.inner();
+    Named {
+        volume: inner.find(1).and_then(|attribute| attribute.u32()),
+        name: inner.find(2).and_then(|attribute| attribute.string()),
+        own: inner.find(3).map(|attribute| attribute.payload),
+        peer: inner.find(4).map(|attribute| attribute.payload),
+    }
+}
+
+fn container_of<'a>(message: &Message<'a>, number: u16) -> Option<Attribute<'a>> {
+    Attributes::new(message.attributes).find(number)
+}
+
+fn flag(message: &Message<'_>, number: u16, attribute: u16) -> bool {
+    let found = container_of(message, number).and_then(|found| found.inner().find(attribute));
+    found.and_then(|attribute| attribute.u8()).unwrap_or(0) != 0
+}
+
+fn mandatory(error: drbd_core::genl::config::ConfigError) -> Refused {
+    Refused { code: ret::MANDATORY_TAG, info: error.text() }
+}
+
+fn run(registry: &Arc<Registry>, message: &Message<'_>) -> Result<Done, Refused> {
+    let context = named(message);
+    match message.command {
+        command::NEW_RESOURCE => return new_resource(registry, message, &context),
+        command::NEW_MINOR => return new_minor(registry, message, &context),
+        command::CONNECT => return connect(registry, message, &context),
+        command::DEL_RESOURCE | command::RESOURCE_OPTS | command::DOWN => {
+            let resource = needs_resource(registry, &context)?;
+            return for_resource(registry, message, &resource);
+        }
+        command::DISCONNECT | command::CHG_NET_OPTS => {
+            let resource = needs_connection(registry, message, &context)?;
+            return for_connection(message, &resource);
+        }
+        _ => {}
+    }
+    let device = registry.device(message.minor).ok_or(Refused { code: ret::MINOR_INVALID, info: "unknown minor" })?;
+    if let Some(name) = context.name {
+        if registry.resource(name).is_some() && device.resource.name() != name {
+            return Err(invalid("minor exists in different resource"));
+        }
+    }
+    if context.volume.is_some_and(|volume| volume != u32::from(device.volume)) {
+        return Err(invalid("minor exists as different volume"));
+    }
+    for_device(registry, message, &device)
+}
+
+fn needs_resource(registry: &Registry, context: &Named<'_>) -> Result<Arc<Resource>, Refused> {
+    let name = context.name.ok_or(invalid("unknown resource"))?;
+    registry.resource(name).ok_or(Refused { code: ret::RES_NOT_KNOWN, info: "unknown resource" })
+}
+
+fn needs_connection(registry: &Registry, message: &Message<'_>, context: &Named<'_>) -> Result<Arc<Resource>, Refused> {
+    if context.name.is_some_and(|name| registry.resource(name).is_some()) {
+        return Err(invalid("no resource name expected"));
+    }
+    if message.minor != NO_MINOR && registry.device(message.minor).is_some() {
+        return Err(invalid("no minor number expected"));
+    }
+    let (Some(own), Some(peer)) = (context.own, context.peer) else { return Err(invalid("unknown connection")) };
+    let lists = registry.lists.lock();
+    let found = lists.resources.iter().find(|resource| {
+        let control = resource.control.lock();
+        let same = |address: &Option<SocketAddress>, raw: &[u8]| address.as_ref().is_some_and(|address| raw.starts_with(address.as_bytes()));
+        same(&control.own_address, own) && same(&control.peer_address, peer)
+    });
+    found.cloned().ok_or(invalid("unknown connection"))
+}
+
+fn new_resource(registry: &Registry, message: &Message<'_>, context: &Named<'_>) -> Result<Done, Refused> {
+    let mut options = ResourceOptions::default();
+    if let Some(found) = container_of(message, container::RESOURCE_OPTS) {
+        options.read(found.payload).map_err(mandatory)?;
+    }
+    let name = context.name.filter(|name| !name.is_empty()).ok_or(Refused { code: ret::MANDATORY_TAG, info: "resource name missing" })?;
+    if name.contains(&b'/') {
+        return Err(invalid("invalid resource name"));
+    }
+    if registry.resource(name).is_some() {
+        return if message.exclusive { Err(invalid("resource exists")) } else { Done::ok() };
+    }
+    let resource = Resource::create(name, options).map_err(|_| Refused::code(ret::NOMEM))?;
+    let pushed = registry.lists.lock().resources.push(resource.clone(), GFP_KERNEL);
+    if pushed.is_err() {
+        resource.stop_threads();
+        return Err(Refused::code(ret::NOMEM));
+    }
+    status::notify_resource(&resource, Notify::Create);
+    Done::ok()
+}
+
+fn new_minor(registry: &Arc<Registry>, message: &Message<'_>, context: &Named<'_>) -> Result<Done, Refused> {
+    let resource = needs_resource(registry, context)?;
+    if message.minor > 1_048_575 {
+        return Err(invalid("requested minor out of range"));
+    }
+    let volume = context.volume.and_then(|volume| u16::try_from(volume).ok()).filter(|volume| *volume < u16::MAX);
+    let volume = volume.ok_or(invalid("requested volume id out of range"))?;
+    if let Some(device) = registry.device(message.minor) {
+        if !Arc::ptr_eq(&device.resource, &resource) {
+            return Err(invalid("minor exists in different resource"));
+        }
+        let same = device.volume == volume;
+        return if same && !message.exclusive { Done::ok() } else { Err(Refused::code(ret::MINOR_OR_VOLUME_EXISTS)) };
+    }
+    let _admin = resource.admin.lock();
+    if resource.control.lock().index(volume).is_some() {
+        return Err(Refused::code(ret::MINOR_OR_VOLUME_EXISTS));
+    }
+    let device = Device::create(&resource, message.minor, volume, registry).map_err(|_| Refused::code(ret::NOMEM))?;
+    add_volume(registry, &resource, &device).map_err(|_| Refused::code(ret::NOMEM))?;
+    status::notify_device(&resource, volume, Notify::Create);
+    Done::ok()
+}
+
+fn add_volume(registry: &Registry, resource: &Arc<Resource>, device: &Arc<Device>) -> Result {
+    {
+        let mut lists = registry.lists.lock();
+        lists.devices.push(device.clone(), GFP_KERNEL)?;
+        let mut at = lists.devices.len();
+        while at > 1 {
+            at -= 1;
+            let out_of_order = match (lists.devices.get(at - 1), lists.devices.get(at)) {
+                (Some(before), Some(after)) => before.minor > after.minor,
+                _ => false,
+            };
+            if !out_of_order {
+                break;
+            }
+            lists.devices.swap(at - 1, at);
+        }
+    }
+    let mut control = resource.control.lock();
+    control.volumes.push(Volume::new(device.clone()), GFP_KERNEL)?;
+    control.sort_volumes();
+    resource.connection.set_volumes(&control)?;
+    if let Some(index) = control.index(device.volume) {
+        if let Some(volume) = control.volumes.get_mut(index) {
+            volume.state.conn = Conn::StandAlone;
+        }
+        publish(&control, index, true);
+    }
+    Ok(())
+}
+
+fn for_resource(registry: &Arc<Registry>, message: &Message<'_>, resource: &Arc<Resource>) -> Result<Done, Refused> {
+    let _admin = resource.admin.lock();
+    match message.command {
+        command::RESOURCE_OPTS => {
+            let mut options = if message.flags & FLAG_SET_DEFAULTS != 0 { ResourceOptions::default() } else { resource.control.lock().options };
+            if let Some(found) = container_of(message, container::RESOURCE_OPTS) {
+                options.read(found.payload).map_err(mandatory)?;
+            }
+            resource.control.lock().options = options;
+            Done::ok()
+        }
+        command::DEL_RESOURCE => delete_resource(registry, resource),
+        _ => down(registry, resource),
+    }
+}
+
+fn delete_resource(registry: &Registry, resource: &Arc<Resource>) -> Result<Done, Refused> {
+    {
+        let control = resource.control.lock();
+        if control.cstate != Conn::StandAlone {
+            return Err(Refused::code(ret::NET_CONFIGURED));
+        }
+        if !control.volumes.is_empty() {
+            return Err(Refused::code(ret::RES_IN_USE));
+        }
+    }
+    status::notify_resource(resource, Notify::Destroy);
+    registry.lists.lock().resources.retain(|other| !Arc::ptr_eq(other, resource));
+    resource.collect_receiver();
+    resource.stop_threads();
+    Done::ok()
+}
+
+fn down(registry: &Arc<Registry>, resource: &Arc<Resource>) -> Result<Done, Refused> {
+    let list = resource.connection.volume_list();
+    for device in list.volumes.iter() {
+        resource
+            .set_role(device, Role::Secondary, false)
+            .map_err(|refused| Refused { code: refused.code, info: "failed to demote" })?;
+    }
+    resource.disconnect(false).map_err(|refusal| Refused { code: refusal.code(), info: "failed to disconnect" })?;
+    for device in list.volumes.iter() {
+        resource.detach(device, false).map_err(|refused| Refused { code: refused.code, info: "failed to detach" })?;
+    }
+    for device in list.volumes.iter() {
+        delete_minor(registry, device).map_err(|refused| Refused { code: refused.code, info: "failed to delete volume" })?;
+    }
+    delete_resource(registry, resource)
+}
+
+fn delete_minor(registry: &Registry, device: &Arc<Device>) -> Result<Done, Refused> {
+    let resource = &device.resource;
+    resource.flush_worker(60 * HZ);
+    {
+        let mut control = resource.control.lock();
+        let idle = control.volume(device.volume).is_some_and(|volume| {
+            volume.state.disk == Disk::Diskless && volume.state.role == Role::Secondary
+        });
+        if !idle {
+            return Err(Refused::code(ret::MINOR_CONFIGURED));
+        }
+    }
+    status::notify_device(resource, device.volume, Notify::Destroy);
+    {
+        let mut control = resource.control.lock();
+        control.volumes.retain(|volume| volume.number() != device.volume);
+        resource.connection.set_volumes(&control).map_err(|_| Refused::code(ret::NOMEM))?;
+    }
+    registry.lists.lock().devices.retain(|other| !Arc::ptr_eq(other, device));
+    let node = device.disk.lock().take();
+    if let Some(node) = node {
+        node.remove();
+    }
+    Done::ok()
+}
+
+fn connect(registry: &Arc<Registry>, message: &Message<'_>, context: &Named<'_>) -> Result<Done, Refused> {
+    let resource = needs_resource(registry, context)?;
+    let (own, peer) = match (context.own.and_then(SocketAddress::from_bytes), context.peer.and_then(SocketAddress::from_bytes)) {
+        (Some(own), Some(peer)) => (own, peer),
+        _ => return Err(invalid("connection endpoint(s) missing")),
+    };
+    let mut net = KBox::new(NetConf::default(), GFP_KERNEL).map_err(|_| Refused::code(ret::NOMEM))?;
+    if let Some(found) = container_of(message, container::NET_CONF) {
+        net.read(found.payload).map_err(mandatory)?;
+    }
+    for other in registry.lists.lock().resources.iter() {
+        let control = other.control.lock();
+        if control.own_address == Some(own) {
+            return Err(Refused::code(ret::LOCAL_ADDR));
+        }
+        if control.peer_address == Some(peer) {
+            return Err(Refused::code(ret::PEER_ADDR));
+        }
+    }
+    let _admin = resource.admin.lock();
+    resource.collect_finished_receiver();
+    check_net(&resource, &net)?;
+    {
+        let mut control = resource.control.lock();
+        if control.cstate != Conn::StandAlone {
+            return Err(Refused::code(ret::NET_CONFIGURED));
+        }
+        control.net = Some(net);
+        control.own_address = Some(own);
+        control.peer_address = Some(peer);
+        control.cstate = Conn::Unconnected;
+        resource
+            .change_all(&mut control, Request::none().conn(Conn::Unconnected), Kind::Hard)
+            .map_err(|refusal| Refused::code(refusal.code()))?;
+    }
+    resource.start_receiver().map_err(|_| Refused::code(ret::NOMEM))?;
+    Done::code(1)
+}
+
+/// Option checks of CONNECT and CHG_NET_OPTS, and the algorithms.
+fn check_net(resource: &Resource, net: &NetConf) -> Result<(), Refused> {
+    use crate::kapi::crypto::Digest;
+    use kernel::str::CString;
+    if net.two_primaries() && net.protocol() != 3 {
+        return Err(Refused::code(ret::NOT_PROTO_C));
+    }
+    {
+        let control = resource.control.lock();
+        let stonith = control.volumes.iter().any(|volume| volume.disk.as_ref().is_some_and(|disk| disk.conf.fencing() == 2));
+        if net.protocol() == 1 && stonith {
+            return Err(Refused::code(ret::STONITH_AND_PROT_A));
+        }
+        if net.discard_my_data() && control.role() == Role::Primary {
+            return Err(Refused::code(ret::DISCARD_IMPOSSIBLE));
+        }
+    }
+    if net.on_congestion() != 0 && net.protocol() != 1 {
+        return Err(Refused::code(ret::CONG_NOT_PROTO_A));
+    }
+    let known = |name: &[u8], keyed: bool, code: i32| -> Result<(), Refused> {
+        if name.is_empty() {
+            return Ok(());
+        }
+        let text = core::str::from_utf8(name).map_err(|_| Refused::code(code))?;
+        let full = if keyed { CString::try_from_fmt(fmt!("hmac({})", text)) } else { CString::try_from_fmt(fmt!("{}", text)) };
+        let full = full.map_err(|_| Refused::code(ret::NOMEM))?;
+        Digest::new(&full).map(drop).map_err(|_| Refused::code(code))
+    };
+    known(net.csums_alg(), false, ret::CSUMS_ALG)?;
+    known(net.verify_alg(), false, ret::VERIFY_ALG)?;
+    known(net.integrity_alg(), false, ret::INTEGRITY_ALG)?;
+    known(net.cram_hmac_alg(), true, ret::AUTH_ALG)?;
+    if !net.integrity_alg().is_empty() {
+        pr_err!("{}: data-integrity-alg is not supported yet\n", resource.display_name());
+        return Err(Refused { code: ret::INTEGRITY_ALG, info: "data-integrity-alg is not supported by this version" });
+    }
+    Ok(())
+}
+
+fn for_connection(message: &Message<'_>, resource: &Arc<Resource>) -> Result<Done, Refused> {
+    let _admin = resource.admin.lock();
+    if message.command == command::DISCONNECT {
+        let force = flag(message, container::DISCONNECT_PARMS, 1);
+        resource.disconnect(force).map_err(|refusal| Refused::code(refusal.code()))?;
+        return Done::ok();
+    }
+    let defaults = message.flags & FLAG_SET_DEFAULTS != 0;
+    let mut net = match resource.control.lock().net.as_ref() {
+        None => return Err(invalid("net conf missing, try connect")),
+        Some(_) if defaults => KBox::new(NetConf::default(), GFP_KERNEL),
+        Some(net) => KBox::new(**net, GFP_KERNEL),
+    }
+    .map_err(|_| Refused::code(ret::NOMEM))?;
+    if let Some(found) = container_of(message, container::NET_CONF) {
+        net.read(found.payload).map_err(mandatory)?;
+    }
+    check_net(resource, &net)?;
+    let mut control = resource.control.lock();
+    let version = control.version;
+    resource.connection.set_options(&net, version);
+    control.net = Some(net);
+    if control.cstate == Conn::WFReportParams && version >= 100 {
+        let packet = control.net.as_ref().map(|net| super::packets::protocol_update(version, net));
+        if let Some(packet) = packet {
+            resource.send(0, packet);
+        }
+    }
+    for index in 0..control.volumes.len() {
+        publish(&control, index, true);
+    }
+    Done::ok()
+}
+
+fn for_device(registry: &Arc<Registry>, message: &Message<'_>, device: &Arc<Device>) -> Result<Done, Refused> {
+    let resource = &device.resource;
+    if message.command == command::GET_STATUS {
+        return Ok(Done { code: ret::NO_ERROR, payload: status::minor_status(device, message.may_see_secrets) });
+    }
+    if message.command == command::GET_TIMEOUT_TYPE {
+        let outdated = resource.control.lock().volume(device.volume).is_some_and(|volume| volume.state.pdsk == Disk::Outdated);
+        let payload = status::encode(|writer| {
+            let open = writer.begin_reply(container::TIMEOUT_PARMS);
+            writer.u32(1, if outdated { 2 } else { 0 });
+            writer.end(open);
+        });
+        return Ok(Done { code: ret::NO_ERROR, payload });
+    }
+    let _admin = resource.admin.lock();
+    let number = device.volume;
+    let by_state = |request: Request| -> Result<Done, Refused> {
+        resource.change_by_admin(number, request).map_err(|refusal| Refused::code(refusal.code())).and_then(|changed| Done::code(changed.code()))
+    };
+    match message.command {
+        command::DEL_MINOR => delete_minor(registry, device),
+        command::ATTACH => {
+            let mut conf = DiskConf::default();
+            let found = container_of(message, container::DISK_CONF).ok_or(Refused { code: ret::MANDATORY_TAG, info: "required attribute missing" })?;
+            conf.read(found.payload, true).map_err(mandatory)?;
+            resource.attach(device, conf)?;
+            Done::ok()
+        }
+        command::DETACH => resource.detach(device, flag(message, container::DETACH_PARMS, 1)).and_then(Done::code),
+        command::PRIMARY => resource.set_role(device, Role::Primary, flag(message, container::SET_ROLE_PARMS, 1)).and_then(Done::code),
+        command::SECONDARY => resource.set_role(device, Role::Secondary, false).and_then(Done::code),
+        command::SUSPEND_IO => by_state(Request::none().flag(word::SUSP, true)),
+        command::RESUME_IO => {
+            let done = by_state(Request::none().flag(word::SUSP, false).flag(word::SUSP_NOD, false).flag(word::SUSP_FEN, false));
+            resource.thaw(device);
+            done
+        }
+        command::OUTDATE => by_state(Request::none().disk(Disk::Outdated)),
+        command::PAUSE_SYNC => {
+            let set = resource.control.lock().volume(number).is_some_and(|volume| volume.state.user_isp);
+            if set {
+                return Err(Refused::code(ret::PAUSE_IS_SET));
+            }
+            let _ = by_state(Request::none().flag(word::USER_ISP, true));
+            Done::ok()
+        }
+        command::RESUME_SYNC => {
+            let set = resource.control.lock().volume(number).is_some_and(|volume| volume.state.user_isp);
+            if !set {
+                return Err(Refused::code(ret::PAUSE_IS_CLEAR));
+            }
+            let _ = by_state(Request::none().flag(word::USER_ISP, false));
+            Done::ok()
+        }
+        command::INVALIDATE | command::INVAL_PEER => invalidate(resource, device, message.command == command::INVALIDATE),
+        command::NEW_C_UUID => new_current_uuid(resource, device, flag(message, container::NEW_C_UUID_PARMS, 1)),
+        command::CHG_DISK_OPTS => change_disk_options(message, resource, device),
+        command::RESIZE => Err(Refused { code: ret::RESIZE_RESYNC, info: "online resize is not supported by this version" }),
+        command::START_OV => Err(Refused::code(Refusal::NotSupported.code())),
+        _ => Err(Refused::code(ret::PACKET_NR)),
+    }
+}
+
+fn invalidate(resource: &Arc<Resource>, device: &Arc<Device>, local: bool) -> Result<Done, Refused> {
+    let number = device.volume;
+    let (alone, attached) = {
+        let mut control = resource.control.lock();
+        let attached = super::attach::is_attached(&control, number);
+        (control.volume(number).is_some_and(|volume| volume.state.conn == Conn::StandAlone), attached)
+    };
+    if !attached {
+        return Err(Refused::code(ret::NO_DISK));
+    }
+    if alone && local {
+        let changed = resource.change_by_admin(number, Request::none().disk(Disk::Inconsistent));
+        changed.map_err(|refusal| Refused::code(refusal.code()))?;
+        resource.set_all_bits(number).map_err(|_| Refused::code(ret::IO_MD_DISK))?;
+        return Done::code(1);
+    }
+    let conn = if local { Conn::StartingSyncT } else { Conn::StartingSyncS };
+    let changed = resource.change_by_admin(number, Request::none().conn(conn)).map_err(|refusal| Refused::code(refusal.code()))?;
+    Done::code(changed.code())
+}
+
+/// UU-13.
+fn new_current_uuid(resource: &Arc<Resource>, device: &Arc<Device>, clear_bitmap: bool) -> Result<Done, Refused> {
+    let number = device.volume;
+    let skip = {
+        let mut control = resource.control.lock();
+        let version = control.version;
+        let Some(volume) = control.volume(number) else { return Err(Refused::code(ret::MINOR_INVALID)) };
+        let (conn, primary) = (volume.state.conn, volume.state.role == Role::Primary);
+        let Some(disk) = volume.disk.as_mut() else { return Err(Refused::code(ret::NO_DISK)) };
+        let fresh = disk.uuids.current == drbd_core::md::uuids::JUST_CREATED;
+        let skip = conn == Conn::Connected && version >= 90 && fresh && clear_bitmap;
+        if conn != Conn::StandAlone && !skip {
+            return Err(Refused::code(ret::CONNECTED));
+        }
+        disk.uuids.clear_bitmap();
+        disk.uuids.new_current(random_u64(), primary);
+        if skip {
+            disk.uuids.bitmap = 0;
+        }
+        volume.effective_uuid = disk.uuids.current;
+        if clear_bitmap {
+            volume.device.plane.lock().core.bitmap.fill(false);
+            volume.log_suspended = false;
+        }
+        skip
+    };
+    if clear_bitmap {
+        resource.write_bitmap(number).map_err(|_| Refused::code(ret::IO_MD_DISK))?;
+    }
+    if skip {
+        let mut control = resource.control.lock();
+        let version = control.version;
+        if let Some(volume) = control.volume(number) {
+            let flags = drbd_core::wire::params::uuid_flags::SKIP_INITIAL_SYNC;
+            resource.send(number, super::packets::uuids(version, volume, false, flags));
+        }
+        if let Some(index) = control.index(number) {
+            resource.hard(&mut control, index, Request::none().disk(Disk::UpToDate).pdsk(Disk::UpToDate));
+        }
+    }
+    resource.write_superblock(number).map_err(|_| Refused::code(ret::IO_MD_DISK))?;
+    Done::ok()
+}
+
+fn change_disk_options(message: &Message<'_>, resource: &Arc<Resource>, device: &Arc<Device>) -> Result<Done, Refused> {
+    let mut control = resource.control.lock();
+    let index = control.index(device.volume).ok_or(Refused::code(ret::MINOR_INVALID))?;
+    let present = control.volumes.get(index).and_then(|volume| volume.disk.as_ref()).map(|disk| disk.conf);
+    let old = present.ok_or(Refused::code(ret::NO_DISK))?;
+    let mut conf = old;
+    if message.flags & FLAG_SET_DEFAULTS != 0 {
+        conf.numbers = DiskConf::default().numbers;
+    }
+    if let Some(found) = container_of(message, container::DISK_CONF) {
+        conf.read(found.payload, false).map_err(mandatory)?;
+    }
+    let table = drbd_core::genl::attributes::DISK_CONF;
+    for invariant in [4, 5] {
+        conf.numbers.set(table, invariant, old.numbers.get(table, invariant));
+    }
+    // The size of the set of hot extents is fixed while the disk is attached.
+    conf.numbers.set(table, 10, u64::from(old.al_extents()));
+    if let Some(disk) = control.volumes.get_mut(index).and_then(|volume| volume.disk.as_mut()) {
+        disk.conf = conf;
+    }
+    publish(&control, index, true);
+    Done::ok()
+}
+
+impl Resource {
+    /// DISCONNECT (DC-2). The caller holds `admin`.
+    pub(crate) fn disconnect(&self, force: bool) -> Result<(), Refusal> {
+        if self.control.lock().cstate == Conn::StandAlone {
+            return Ok(());
+        }
+        if !force {
+            let plain = Request::none().conn(Conn::Disconnecting);
+            match self.ask_connection(plain) {
+                Ok(()) | Err(Refusal::AlreadyStandAlone | Refusal::InTransientState) => {}
+                Err(Refusal::PrimaryNop) => self.ask_connection(plain.pdsk(Disk::Outdated)).or_else(|refusal| {
+                    if refusal == Refusal::OutdateWithoutConnection { Ok(()) } else { Err(refusal) }
+                })?,
+                Err(Refusal::RefusedByPeer) => match self.ask_connection(plain.disk(Disk::Outdated)) {
+                    Ok(()) | Err(Refusal::IsDiskless | Refusal::LowerThanOutdated) => {}
+                    Err(refusal) => return Err(refusal),
+                },
+                Err(refusal) => return Err(refusal),
+            }
+        }
+        {
+            let mut control = self.control.lock();
+            control.cstate = Conn::Disconnecting;
+            let _ = self.change_all(&mut control, Request::none().conn(Conn::Disconnecting), Kind::Hard);
+        }
+        self.interrupt_receiver();
+        self.collect_receiver();
+        self.wait_control(120 * HZ, |control| control.cstate == Conn::StandAlone);
+        Ok(())
+    }
+
+    /// I/O is no longer suspended: frozen requests are sent again, or settled without the peer (EP-7, EP-8).
+    pub(crate) fn thaw(&self, device: &Arc<Device>) {
+        loop {
+            let (held, actions) = {
+                let mut plane = device.plane.lock();
+                let order = || self.connection.next_order();
+                let Some((slot, actions)) = plane.core.take_frozen(super::device::now(), order) else { break };
+                (actions.complete.and_then(|_| plane.take(slot)), actions)
+            };
+            device.finish(held, &actions);
+        }
+        self.connection.wake_sender();
+    }
+}

@@ -1,0 +1,379 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Attaching and detaching disks (behaviour.md section 10, netlink-and-tools.md section 11).
+
+use super::bitmap_io;
+use super::control::publish;
+use super::device::{Device, Plane};
+use super::metadata::METADATA_TIMEOUT_SECONDS;
+use super::prelude::*;
+use super::resource::{Control, Resource};
+use super::storage::{BitmapPages, LogSlots};
+use super::volume::Attached;
+use drbd_core::activity_log::ActivityLog;
+use drbd_core::bitmap::arithmetic::pages_for_bits;
+use drbd_core::bitmap::{bits_for_sectors, Bitmap};
+use drbd_core::genl::{ret, DiskConf};
+use drbd_core::md::layout::agreed_size;
+use drbd_core::md::uuids::same;
+use drbd_core::md::{flags as flags, Index, MetaDataError, Superblock};
+use drbd_core::state::{Conn, Disk, Kind, Request, Role};
+
+/// A refusal for user space: code and info text.
+pub(crate) struct Refused {
+    pub(crate) code: i32,
+    pub(crate) info: &'static str,
+}
+
+impl Refused {
+    pub(crate) const fn code(code: i32) -> Self {
+        Self { code, info: "" }
+    }
+}
+
+/// Largest size this disk offers, in sectors.
+pub(crate) fn usable_sectors(disk: &Attached) -> u64 {
+    disk.layout.usable_sectors(disk.index, disk.backing.capacity_sectors())
+}
+
+/// Both devices, open.
+struct Opened {
+    backing: BlockDev,
+    meta: BlockDev,
+    index: Index,
+}
+
+fn path(text: &[u8]) -> Result<CString> {
+    let text = core::str::from_utf8(text).map_err(|_| EINVAL)?;
+    CString::try_from_fmt(fmt!("{}", text))
+}
+
+use kernel::str::CString;
+
+fn open(conf: &DiskConf) -> Result<Opened, Refused> {
+    let index = Index::from_number(conf.meta_index).ok_or(Refused::code(ret::MD_IDX_INVALID))?;
+    let token = HolderToken::new().map_err(|_| Refused::code(ret::NOMEM))?;
+    let backing_path = path(conf.backing_device.as_bytes()).map_err(|_| Refused::code(ret::NOMEM))?;
+    let meta_path = path(conf.meta_device.as_bytes()).map_err(|_| Refused::code(ret::NOMEM))?;
+    let backing = BlockDev::open(&backing_path, Claim::By(&token)).map_err(|error| {
+        pr_err!("open(\"{}\") failed with {}\n", &*backing_path.to_str().unwrap_or("?"), error.to_errno());
+        Refused::code(ret::OPEN_DISK)
+    })?;
+    let claim = if matches!(index, Index::Slot(_)) { Claim::SharedMeta } else { Claim::By(&token) };
+    let meta = BlockDev::open(&meta_path, claim).map_err(|error| {
+        pr_err!("open(\"{}\") failed with {}\n", &*meta_path.to_str().unwrap_or("?"), error.to_errno());
+        Refused::code(ret::OPEN_MD_DISK)
+    })?;
+    if backing.same_device(&meta) != index.is_internal() {
+        return Err(Refused::code(ret::MD_IDX_INVALID));
+    }
+    Ok(Opened { backing, meta, index })
+}
+
+fn read_superblock(device: &Device, opened: &Opened) -> Result<Superblock, Refused> {
+    let mut buffer = device.meta.lock();
+    let sector = Superblock::sector(opened.index, opened.meta.capacity_sectors());
+    buffer.read(&opened.meta, sector, Some(METADATA_TIMEOUT_SECONDS * HZ)).map_err(|_| Refused::code(ret::IO_MD_DISK))?;
+    Ok(Superblock::decode(buffer.bytes()))
+}
+
+fn explain(device: &Device, error: MetaDataError) -> Refused {
+    let minor = device.minor;
+    match error {
+        MetaDataError::Unclean => pr_err!("drbd{minor}: Found unclean meta data. Did you \"drbdadm apply-al\"?\n"),
+        MetaDataError::OldMagic => pr_err!("drbd{minor}: Found old (0.7) meta data magic. Did you \"drbdadm create-md\"?\n"),
+        MetaDataError::NoMagic { got } => {
+            pr_err!("drbd{minor}: Meta data magic not found (got {got:08x}). Did you \"drbdadm create-md\"?\n")
+        }
+        MetaDataError::BytesPerBit { got } => pr_err!("drbd{minor}: unexpected bm_bytes_per_bit: {got} (expected 4096)\n"),
+        MetaDataError::Striping { stripes, stripe_size_4k } => pr_err!(
+            "drbd{minor}: invalid activity log striping: al_stripes={stripes}, al_stripe_size_4k={stripe_size_4k}\n"
+        ),
+        MetaDataError::Offsets => pr_err!("drbd{minor}: meta data offsets don't make sense\n"),
+        MetaDataError::DeviceTooSmall { needed } => {
+            pr_err!("drbd{minor}: refusing attach: md-device too small, at least {needed} sectors needed\n")
+        }
+    }
+    Refused::code(error.code())
+}
+
+impl Resource {
+    /// ATTACH. The caller holds `admin`.
+    pub(crate) fn attach(&self, device: &Arc<Device>, mut conf: DiskConf) -> Result<(), Refused> {
+        let number = device.volume;
+        {
+            let mut control = self.control.lock();
+            let stonith_and_a = conf.fencing() == 2 && control.net.as_ref().is_some_and(|net| net.protocol() == 1);
+            let volume = control.volume(number).ok_or(Refused::code(ret::MINOR_INVALID))?;
+            if volume.state.disk > Disk::Diskless {
+                return Err(Refused::code(ret::DISK_CONFIGURED));
+            }
+            if stonith_and_a {
+                return Err(Refused::code(ret::STONITH_AND_PROT_A));
+            }
+        }
+        let opened = open(&conf)?;
+        let found = read_superblock(device, &opened)?;
+        let layout = found.validate(opened.index, opened.meta.capacity_sectors()).map_err(|error| explain(device, error))?;
+        let extents = conf.al_extents().clamp(67, layout.geometry.max_slots().max(67));
+        conf.numbers.set(drbd_core::genl::attributes::DISK_CONF, 10, u64::from(extents));
+        let own = layout.usable_sectors(opened.index, opened.backing.capacity_sectors());
+        if own < conf.disk_sectors() {
+            pr_err!("drbd{}: max capacity {} smaller than disk size {}\n", device.minor, own, conf.disk_sectors());
+            return Err(Refused::code(ret::DISK_TOO_SMALL));
+        }
+        let disk = Attached {
+            backing: opened.backing,
+            meta: opened.meta,
+            index: opened.index,
+            layout,
+            uuids: found.uuids,
+            device_uuid: found.device_uuid,
+            la_size: found.la_size,
+            peer_max_bio_bytes: found.peer_max_bio_bytes,
+            crashed_primary: found.flags & (flags::CRASHED_PRIMARY | flags::PRIMARY) != 0,
+            kept_flags: found.flags & (flags::FULL_SYNC | flags::AL_DISABLED),
+            conf,
+        };
+        self.begin_attach(device, &disk, &found)?;
+        let outcome = self.set_up_disk(device, disk, &found, extents);
+        let mut control = self.control.lock();
+        if let Some(index) = control.index(number) {
+            if outcome.is_err() {
+                self.hard(&mut control, index, Request::none().disk(Disk::Diskless));
+            }
+            if let Some(volume) = control.volumes.get_mut(index) {
+                volume.frozen = volume.frozen.saturating_sub(1);
+            }
+            publish(&control, index, true);
+        }
+        drop(control);
+        if outcome.is_ok() {
+            let _ = self.write_superblock(number);
+            if let Some(node) = device.node() {
+                node.uevent_change();
+            }
+        }
+        outcome
+    }
+
+    /// AT-5, AT-6: no more I/O, state Attaching, and the data has to be what the node works with.
+    fn begin_attach(&self, device: &Device, disk: &Attached, found: &Superblock) -> Result<(), Refused> {
+        let mut control = self.control.lock();
+        let index = control.index(device.volume).ok_or(Refused::code(ret::MINOR_INVALID))?;
+        let volume = control.volumes.get_mut(index).ok_or(Refused::code(ret::MINOR_INVALID))?;
+        let someone_primary = volume.state.role == Role::Primary || volume.state.peer == Role::Primary;
+        if volume.state.pdsk < Disk::UpToDate && someone_primary && volume.effective_uuid != 0 && !same(volume.effective_uuid, found.uuids.current) {
+            pr_err!("drbd{}: Can only attach to data with current UUID={:016X}\n", device.minor, volume.effective_uuid & !1);
+            return Err(Refused::code(ret::DATA_NOT_CURRENT));
+        }
+        let own = usable_sectors(disk);
+        if own < volume.sectors {
+            return Err(Refused::code(ret::DISK_TOO_SMALL));
+        }
+        volume.frozen += 1;
+        self.change(&mut control, index, Request::none().disk(Disk::Attaching), Kind::Soft)
+            .map_err(|refusal| Refused::code(refusal.code()))?;
+        Ok(())
+    }
+
+    /// AT-8 to AT-11.
+    fn set_up_disk(&self, device: &Arc<Device>, disk: Attached, found: &Superblock, extents: u32) -> Result<(), Refused> {
+        let number = device.volume;
+        let own = usable_sectors(&disk);
+        let (peer, connected) = {
+            let mut control = self.control.lock();
+            let volume = control.volume(number).ok_or(Refused::code(ret::MINOR_INVALID))?;
+            let peer = volume.peer_sizes.map_or(0, |sizes| sizes.disk_sectors);
+            (peer, volume.state.conn >= Conn::Connected)
+        };
+        let (sectors, _) = agreed_size(own, peer, found.la_size, disk.conf.disk_sectors());
+        if sectors < found.la_size && found.flags & flags::CONSISTENT != 0 && sectors != disk.conf.disk_sectors() {
+            pr_err!("drbd{}: refusing to truncate a consistent device ({} < {})\n", device.minor, sectors, found.la_size);
+            return Err(Refused::code(ret::IMPLICIT_SHRINK));
+        }
+        let grown = sectors != found.la_size;
+        let all_set = found.flags & flags::FULL_SYNC != 0 || (disk.crashed_primary && found.flags & flags::AL_DISABLED != 0) || grown;
+        self.prepare_plane(device, sectors, extents).map_err(|_| Refused::code(ret::NOMEM_BITMAP))?;
+        let (meta, layout) = (disk.meta.clone(), disk.layout);
+        self.install(device, disk, sectors).map_err(|_| Refused::code(ret::NOMEM))?;
+        if all_set {
+            self.fill_new(device, grown, found, &meta, &layout).map_err(|_| Refused::code(ret::IO_MD_DISK))?;
+        } else {
+            bitmap_io::read(device, &meta, &layout).map_err(|_| Refused::code(ret::IO_MD_DISK))?;
+        }
+        self.finish_attach(device, found, connected, all_set);
+        Ok(())
+    }
+
+    /// New storage for bitmap and activity log, and the numbering of transactions.
+    fn prepare_plane(&self, device: &Device, sectors: u64, extents: u32) -> Result {
+        let pages = BitmapPages::new(pages_for_bits(bits_for_sectors(sectors)))?;
+        let mut log = ActivityLog::new(LogSlots::new(extents as usize)?);
+        if let Some(volume) = self.control.lock().volume(device.volume) {
+            log.continue_from(volume.log_number);
+        }
+        let mut plane = device.plane.lock();
+        let Plane { core, .. } = &mut *plane;
+        let old_bitmap = core::mem::replace(&mut core.bitmap, Bitmap::new(pages, sectors));
+        let old_log = core::mem::replace(&mut core.log, log);
+        drop(plane);
+        drop((old_bitmap, old_log));
+        Ok(())
+    }
+
+    /// Puts the disk in place, the size in force, and the limits on the queue.
+    fn install(&self, device: &Arc<Device>, disk: Attached, sectors: u64) -> Result {
+        let (backing, meta) = (disk.backing.clone(), disk.meta.clone());
+        let disk = KBox::new(disk, GFP_KERNEL)?;
+        {
+            let mut control = self.control.lock();
+            let volume = control.volume(device.volume).ok_or(ENODEV)?;
+            volume.disk = Some(disk);
+            if let Some(disk) = volume.disk.as_mut() {
+                disk.la_size = sectors;
+            }
+            volume.sectors = sectors;
+        }
+        device.plane.lock().backing = Some(backing.clone());
+        if let Some(node) = device.node() {
+            node.update_limits(|limits| {
+                limits.stack(&backing, 0);
+                limits.discard(0, 0);
+                limits.write_zeroes(0);
+            })?;
+            node.set_capacity_and_notify(sectors);
+            let _ = node.link_lower(&backing);
+            if !backing.same_device(&meta) {
+                let _ = node.link_lower(&meta);
+            }
+        }
+        Ok(())
+    }
+
+    /// A fresh or fully dirty bitmap: set it, write it, and fill the ring of the activity log at the first size.
+    fn fill_new(&self, device: &Arc<Device>, grown: bool, found: &Superblock, meta: &BlockDev, layout: &drbd_core::md::Layout) -> Result {
+        self.set_all_bits(device.volume)?;
+        if grown || found.la_size == 0 {
+            for _ in 0..layout.geometry.blocks() {
+                device.plane.lock().core.log.seal();
+                device.write_transaction(meta, layout, true)?;
+                device.plane.lock().core.log.committed();
+            }
+        }
+        Ok(())
+    }
+
+    fn finish_attach(&self, device: &Device, found: &Superblock, connected: bool, all_set: bool) {
+        let mut control = self.control.lock();
+        let Some(index) = control.index(device.volume) else { return };
+        let disk = found_disk(found.flags);
+        let peer_outdated = found.flags & flags::PEER_OUTDATED != 0;
+        let Some(volume) = control.volumes.get_mut(index) else { return };
+        let dont_care = volume.disk.as_ref().is_none_or(|disk| disk.conf.fencing() == 0);
+        let disk = if disk == Disk::Consistent && (peer_outdated || dont_care) { Disk::UpToDate } else { disk };
+        let pdsk = if peer_outdated { Disk::Outdated } else { Disk::DUnknown };
+        volume.found = Some((disk, pdsk));
+        volume.log_suspended = all_set && !connected;
+        let primary = volume.state.role == Role::Primary;
+        if let Some(attached) = volume.disk.as_mut() {
+            attached.uuids.set_primary(primary);
+            if volume.effective_uuid == 0 || !connected {
+                volume.effective_uuid = attached.uuids.current;
+            }
+        }
+        let request = if connected {
+            volume.peer_uuids = None;
+            Request::none().disk(Disk::Negotiating)
+        } else {
+            Request::none().disk(disk).pdsk(pdsk)
+        };
+        self.hard(&mut control, index, request);
+    }
+
+    /// DETACH. The caller holds `admin`.
+    pub(crate) fn detach(&self, device: &Arc<Device>, force: bool) -> Result<i32, Refused> {
+        let number = device.volume;
+        let request = Request::none().disk(Disk::Failed);
+        let changed = {
+            let mut control = self.control.lock();
+            let index = control.index(number).ok_or(Refused::code(ret::MINOR_INVALID))?;
+            let state = control.volumes.get(index).map(|volume| volume.state).unwrap_or_default();
+            if state.disk == Disk::Diskless {
+                return Ok(2);
+            }
+            if force {
+                self.hard(&mut control, index, request);
+                true
+            } else {
+                false
+            }
+        };
+        if !changed {
+            self.change_by_admin(number, request).map_err(|refusal| Refused::code(refusal.code()))?;
+        }
+        let gone = self.wait_control(300 * HZ, |control| {
+            control.volume(number).is_none_or(|volume| volume.state.disk == Disk::Diskless)
+        });
+        if gone {
+            Ok(1)
+        } else {
+            Err(Refused::code(ret::INTR))
+        }
+    }
+
+    /// DT-3, in the worker: drains the disk, writes what is left, and releases it.
+    pub(crate) fn drain_disk(&self, device: &Arc<Device>) {
+        device.idle.wait_timeout(super::metadata::METADATA_TIMEOUT_SECONDS * HZ, || device.plane.lock().core.local_references() == 0);
+        let _ = self.write_bitmap(device.volume);
+        let _ = self.write_superblock(device.volume);
+        let mut control = self.control.lock();
+        if let Some(index) = control.index(device.volume) {
+            self.hard(&mut control, index, Request::none().disk(Disk::Diskless));
+        }
+    }
+
+    /// The disk is Diskless: let go of it.
+    pub(crate) fn release_disk(&self, device: &Arc<Device>) {
+        let disk = {
+            let mut control = self.control.lock();
+            let Some(volume) = control.volume(device.volume) else { return };
+            if volume.state.disk != Disk::Diskless {
+                return;
+            }
+            volume.log_number = device.plane.lock().core.log.number();
+            volume.disk.take()
+        };
+        let backing = device.plane.lock().backing.take();
+        if let (Some(node), Some(disk)) = (device.node(), disk.as_ref()) {
+            node.unlink_lower(&disk.backing);
+            if !disk.backing.same_device(&disk.meta) {
+                node.unlink_lower(&disk.meta);
+            }
+        }
+        drop(backing);
+        if let Some(disk) = disk {
+            let Attached { backing, meta, .. } = KBox::into_inner(disk);
+            let separate = !backing.same_device(&meta);
+            if separate {
+                meta.close(5 * HZ);
+            } else {
+                drop(meta);
+            }
+            backing.close(5 * HZ);
+        }
+    }
+}
+
+/// AT-9: the disk state the superblock stands for.
+fn found_disk(flags: u32) -> Disk {
+    match (flags & flags::CONSISTENT != 0, flags & flags::WAS_UP_TO_DATE != 0) {
+        (false, _) => Disk::Inconsistent,
+        (true, false) => Disk::Outdated,
+        (true, true) => Disk::Consistent,
+    }
+}
+
+/// Looks at the control state without changing it.
+pub(crate) fn is_attached(control: &Control, number: u16) -> bool {
+    control.index(number).and_then(|index| control.volumes.get(index)).is_some_and(|volume| volume.disk.is_some())
+}

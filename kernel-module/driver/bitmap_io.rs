@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Reading and writing the bitmap on disk (metadata.md section 7). Process context.
+
+use super::device::{Device, Plane};
+use super::metadata::METADATA_TIMEOUT_SECONDS;
+use super::prelude::*;
+use super::resource::Resource;
+use drbd_core::md::Layout;
+
+/// Sectors of a page of the bitmap.
+const PAGE_SECTORS: u64 = 8;
+
+/// Reads the whole bitmap.
+pub(crate) fn read(device: &Device, meta: &BlockDev, layout: &Layout) -> Result {
+    let pages = device.plane.lock().core.bitmap.page_count();
+    let mut buffer = device.meta.lock();
+    for page in 0..pages {
+        let sector = layout.bitmap_sector() + page as u64 * PAGE_SECTORS;
+        buffer.read(meta, sector, Some(METADATA_TIMEOUT_SECONDS * HZ)).map_err(|_| EIO)?;
+        device.plane.lock().core.bitmap.load_page(page, buffer.bytes());
+    }
+    Ok(())
+}
+
+/// Writes the pages that differ from the disk, or only `only`.
+pub(crate) fn write_changed(device: &Device, meta: &BlockDev, layout: &Layout, only: Option<usize>) -> Result {
+    let mut from = only.unwrap_or(0);
+    let mut buffer = device.meta.lock();
+    loop {
+        let page = {
+            let mut plane = device.plane.lock();
+            let Plane { core, .. } = &mut *plane;
+            let Some(page) = core.bitmap.next_dirty_page(from).filter(|page| only.is_none_or(|only| *page == only)) else {
+                break;
+            };
+            core.bitmap.clean_page(page);
+            core.bitmap.store_page(page, buffer.bytes_mut());
+            page
+        };
+        let sector = layout.bitmap_sector() + page as u64 * PAGE_SECTORS;
+        let written = buffer.write(meta, sector, super::metadata::RELAXED, Some(METADATA_TIMEOUT_SECONDS * HZ));
+        device.statistics.bitmap_writes.add(1);
+        if written.is_err() {
+            device.plane.lock().core.bitmap.dirty_page(page);
+            device.report_error(super::device::ERROR_METADATA);
+            return Err(EIO);
+        }
+        from = page + 1;
+    }
+    Ok(())
+}
+
+impl Resource {
+    /// Writes the changed pages of a volume's bitmap.
+    pub(crate) fn write_bitmap(&self, number: u16) -> Result {
+        let found = {
+            let mut control = self.control.lock();
+            control.volume(number).and_then(|volume| {
+                let disk = volume.disk.as_ref()?;
+                Some((volume.device.clone(), disk.meta.clone(), disk.layout))
+            })
+        };
+        match found {
+            Some((device, meta, layout)) => {
+                write_changed(&device, &meta, &layout, None)?;
+                meta.flush()
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Sets every bit on disk too; the full-sync flag brackets it, so a crash in between means a full sync.
+    pub(crate) fn set_all_bits(&self, number: u16) -> Result {
+        super::metadata::set_full_sync(&mut self.control.lock(), number, true);
+        self.write_superblock(number)?;
+        if let Some(volume) = self.control.lock().volume(number) {
+            volume.device.plane.lock().core.bitmap.fill(true);
+        }
+        self.write_bitmap(number)?;
+        super::metadata::set_full_sync(&mut self.control.lock(), number, false);
+        self.write_superblock(number)
+    }
+}

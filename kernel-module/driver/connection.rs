@@ -1,0 +1,316 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The connection of a resource to its peer, as its threads share it.
+//!
+//! Owned parts: sockets (set by the receiver thread when both stand, cleared by it when the connection ends), the
+//! queue of outgoing packets, the epochs of both directions, the acknowledgements waiting to go out. The state of the
+//! connection is control-plane business ([`super::control`]). Each spinlock here is innermost and held alone.
+
+use super::acks::{Ack, AckQueue};
+use super::device::Device;
+use super::peer_io::PeerIo;
+use super::resource::Resource;
+use super::prelude::*;
+use super::queue::{Item, Outgoing, Packet, SendQueue};
+use drbd_core::genl::NetConf;
+use drbd_core::epoch::{ReceiverEpochs, SenderEpochs};
+use drbd_core::wire::HeaderFormat;
+
+/// Both sockets and what was agreed about them.
+pub(crate) struct Link {
+    pub(crate) data: Arc<Socket>,
+    pub(crate) meta: Arc<Socket>,
+    /// Agreed protocol version, 86..101.
+    pub(crate) version: u32,
+    /// Agreed features.
+    pub(crate) features: u32,
+    /// This node breaks ties (behaviour.md CO-2).
+    pub(crate) resolver: bool,
+}
+
+impl Link {
+    /// Header format of a packet with `length` bytes behind the header (wire-protocol.md 2.4).
+    pub(crate) fn header_format(&self, length: u32) -> HeaderFormat {
+        HeaderFormat::for_version(self.version, length)
+    }
+}
+
+/// The volumes of the resource, ascending by number; replaced as a whole.
+pub(crate) struct VolumeList {
+    pub(crate) volumes: KVec<Arc<Device>>,
+}
+
+impl VolumeList {
+    /// The volume with this number.
+    pub(crate) fn find(&self, volume: u16) -> Option<&Arc<Device>> {
+        self.volumes.iter().find(|device| device.volume == volume)
+    }
+}
+
+/// See the module text.
+#[pin_data]
+pub(crate) struct Connection {
+    #[pin]
+    link: SpinLockIrq<Option<Arc<Link>>>,
+    #[pin]
+    queue: SpinLockIrq<SendQueue>,
+    #[pin]
+    pub(crate) volumes: SpinLockIrq<Arc<VolumeList>>,
+    #[pin]
+    pub(crate) sender_wait: WaitQueue,
+    pub(crate) sender_sleeps: Atomic<bool>,
+    order: Atomic<u64>,
+    #[pin]
+    pub(crate) epochs_out: SpinLockIrq<SenderEpochs>,
+    /// One more than the youngest epoch of which a write was completed to the application; 0: none.
+    pub(crate) closed_epoch: Atomic<u64>,
+    #[pin]
+    pub(crate) epochs_in: SpinLockIrq<ReceiverEpochs>,
+    #[pin]
+    acks: SpinLockIrq<AckQueue>,
+    /// Serialises senders on the meta socket.
+    #[pin]
+    pub(crate) meta_send: Mutex<()>,
+    /// Room in the ack queue appeared, or requests of the peer ended.
+    #[pin]
+    pub(crate) peer_work_done: WaitQueue,
+    /// The receiver thread is submitting a bio: acks put meanwhile are its to send.
+    pub(crate) receiver_submits: Atomic<bool>,
+    /// jiffies of the last byte received on the data socket.
+    pub(crate) data_received_at: Atomic<u32>,
+    /// A ping shall be sent now; its answer is counted in `pings_answered`.
+    pub(crate) ping_wanted: Atomic<bool>,
+    pub(crate) pings_answered: Atomic<u32>,
+    #[pin]
+    pub(crate) ping_wait: WaitQueue,
+    /// Writes of the peer that wait for earlier epochs to be on stable storage.
+    #[pin]
+    held: SpinLockIrq<KVVec<Io<PeerIo>>>,
+    /// An epoch is finished and its disks have to be flushed.
+    flush_wanted: Atomic<bool>,
+    /// Options of the connection that threads look at without a lock.
+    pub(crate) max_epoch_size: Atomic<u32>,
+    pub(crate) ko_count: Atomic<u32>,
+    pub(crate) use_rle: Atomic<bool>,
+    /// Below version 100 there are no flags: the receiver acts by its own protocol.
+    pub(crate) always_ack: Atomic<bool>,
+}
+
+impl Connection {
+    /// A connection without sockets.
+    pub(crate) fn new() -> Result<impl PinInit<Self>> {
+        let queue = SendQueue::new()?;
+        let acks = AckQueue::new()?;
+        let held = KVVec::with_capacity(super::acks::CAPACITY, GFP_KERNEL)?;
+        let list = Arc::new(VolumeList { volumes: KVec::new() }, GFP_KERNEL)?;
+        Ok(pin_init!(Self {
+            link <- new_spinlock_irq!(None, "drbd_link"),
+            queue <- new_spinlock_irq!(queue, "drbd_queue"),
+            volumes <- new_spinlock_irq!(list, "drbd_volumes"),
+            sender_wait <- new_wait_queue!("drbd_sender"),
+            sender_sleeps: Atomic::new(false),
+            order: Atomic::new(0),
+            epochs_out <- new_spinlock_irq!(SenderEpochs::new(), "drbd_epochs_out"),
+            closed_epoch: Atomic::new(0),
+            epochs_in <- new_spinlock_irq!(ReceiverEpochs::new(), "drbd_epochs_in"),
+            acks <- new_spinlock_irq!(acks, "drbd_acks"),
+            meta_send <- new_mutex!((), "drbd_meta_send"),
+            peer_work_done <- new_wait_queue!("drbd_peer_work"),
+            receiver_submits: Atomic::new(false),
+            data_received_at: Atomic::new(0),
+            ping_wanted: Atomic::new(false),
+            pings_answered: Atomic::new(0),
+            ping_wait <- new_wait_queue!("drbd_ping"),
+            held <- new_spinlock_irq!(held, "drbd_held"),
+            flush_wanted: Atomic::new(false),
+            max_epoch_size: Atomic::new(2048),
+            ko_count: Atomic::new(7),
+            use_rle: Atomic::new(true),
+            always_ack: Atomic::new(false),
+        }))
+    }
+
+    /// The sockets in use, if any.
+    pub(crate) fn link(&self) -> Option<Arc<Link>> {
+        self.link.lock().clone()
+    }
+
+    /// Publishes or withdraws the sockets; returns the old ones. The sender starts, or stops, to use them.
+    pub(crate) fn set_link(&self, link: Option<Arc<Link>>) -> Option<Arc<Link>> {
+        let old = core::mem::replace(&mut *self.link.lock(), link);
+        self.sender_wait.wake_all();
+        old
+    }
+
+    /// The volumes as they are now.
+    pub(crate) fn volume_list(&self) -> Arc<VolumeList> {
+        self.volumes.lock().clone()
+    }
+
+    /// Publishes the volumes of the resource.
+    pub(crate) fn set_volumes(&self, control: &super::resource::Control) -> Result {
+        let mut volumes = KVec::with_capacity(control.volumes.len(), GFP_KERNEL)?;
+        for volume in control.volumes.iter() {
+            volumes.push(volume.device.clone(), GFP_KERNEL)?;
+        }
+        let list = Arc::new(VolumeList { volumes }, GFP_KERNEL)?;
+        let old = core::mem::replace(&mut *self.volumes.lock(), list);
+        drop(old);
+        self.sender_wait.wake_all();
+        Ok(())
+    }
+
+    /// The next position in the order of packets on the data socket.
+    pub(crate) fn next_order(&self) -> u64 {
+        self.order.fetch_add(1, Relaxed)
+    }
+
+    /// Wakes the sender thread if it sleeps.
+    pub(crate) fn wake_sender(&self) {
+        if self.sender_sleeps.load(Acquire) {
+            self.sender_wait.wake_all();
+        }
+    }
+
+    /// Queues something for the data socket. Dropped with a warning when the ring is full: then the connection is
+    /// beyond hope and is about to be given up.
+    pub(crate) fn enqueue(&self, volume: u16, what: Outgoing) -> bool {
+        let item = Item { order: self.next_order(), volume, what };
+        let refused = self.queue.lock().put(item).err();
+        let ok = refused.is_none();
+        drop(refused);
+        self.wake_sender();
+        ok
+    }
+
+    /// Queues an encoded packet.
+    pub(crate) fn enqueue_packet(&self, volume: u16, packet: Result<Packet>) -> bool {
+        packet.map(|packet| self.enqueue(volume, Outgoing::Packet(packet))).unwrap_or(false)
+    }
+
+    /// Order number of the oldest entry of the queue.
+    pub(crate) fn queue_order(&self) -> Option<u64> {
+        self.queue.lock().peek_order()
+    }
+
+    /// Takes the oldest entry of the queue.
+    pub(crate) fn dequeue(&self) -> Option<Item> {
+        self.queue.lock().take()
+    }
+
+    /// Places left for resync requests.
+    pub(crate) fn room_for_requests(&self) -> usize {
+        self.queue.lock().room().saturating_sub(super::queue::HEADROOM)
+    }
+
+    /// A write of this epoch is about to be completed to the application (behaviour.md EP-1).
+    pub(crate) fn close_epoch(&self, epoch: u32) {
+        let wanted = u64::from(epoch) + 1;
+        let mut seen = self.closed_epoch.load(Relaxed);
+        // The numbers of one connection grow, a lower one is old news. (Wrap-around of 2^32 epochs restarts with the connection.)
+        while seen < wanted {
+            match self.closed_epoch.cmpxchg(seen, wanted, Release) {
+                Ok(_) => break,
+                Err(current) => seen = current,
+            }
+        }
+        // Nothing to send at once: the barrier rides with the next write, or goes out after a moment of idleness.
+    }
+
+    /// Puts acknowledgements in the queue; from any context. Sends nothing itself.
+    pub(crate) fn put_acks(&self, acks: &[Ack], finished_requests: usize) {
+        let mut queue = self.acks.lock();
+        for ack in acks {
+            queue.put(*ack);
+        }
+        for _ in 0..finished_requests {
+            queue.unreserve();
+        }
+    }
+
+    /// Takes the oldest acknowledgement.
+    pub(crate) fn take_ack(&self) -> Option<Ack> {
+        self.acks.lock().take()
+    }
+
+    /// Something waits to be sent on the meta socket.
+    pub(crate) fn has_acks(&self) -> bool {
+        !self.acks.lock().is_empty()
+    }
+
+    /// Room for one more request of the peer.
+    pub(crate) fn reserve_ack(&self) -> bool {
+        self.acks.lock().reserve()
+    }
+
+    /// Requests of the peer in work ("ua" in /proc/drbd).
+    pub(crate) fn peer_requests_in_work(&self) -> usize {
+        self.acks.lock().in_work()
+    }
+
+    /// Forgets queued packets and acks when the connection is gone.
+    pub(crate) fn clear_queues(&self) {
+        loop {
+            let item = self.queue.lock().take();
+            let Some(item) = item else { break };
+            if matches!(item.what, Outgoing::Reply { .. }) {
+                self.acks.lock().unreserve();
+            }
+        }
+        self.acks.lock().clear();
+    }
+
+    /// Takes over the options of a network configuration.
+    pub(crate) fn set_options(&self, net: &NetConf, version: u32) {
+        self.max_epoch_size.store(net.max_epoch_size(), Relaxed);
+        self.ko_count.store(net.ko_count(), Relaxed);
+        self.use_rle.store(net.use_rle(), Relaxed);
+        self.always_ack.store(version < 100 && net.protocol() == 3, Relaxed);
+    }
+
+    /// Holds a write until its epoch may run; false: no room, it has to run now.
+    pub(crate) fn hold(&self, io: Io<PeerIo>) -> bool {
+        self.held.lock().push_within_capacity(io).is_ok()
+    }
+
+    /// Writes are held.
+    pub(crate) fn has_held(&self) -> bool {
+        !self.held.lock().is_empty()
+    }
+
+    /// Takes a held write whose epoch may run now.
+    pub(crate) fn take_held(&self) -> Option<Io<PeerIo>> {
+        let mut held = self.held.lock();
+        let oldest = held.first()?.epoch;
+        if !self.epochs_in.lock().may_submit(oldest) {
+            return None;
+        }
+        held.remove(0).ok()
+    }
+
+    /// Forgets held writes (the connection is gone).
+    pub(crate) fn drop_held(&self) {
+        loop {
+            let io = self.held.lock().pop();
+            if io.is_none() {
+                break;
+            }
+            self.put_acks(&[], 1);
+        }
+    }
+
+    /// Takes the order to flush.
+    pub(crate) fn take_flush(&self) -> bool {
+        self.flush_wanted.xchg(false, Full)
+    }
+}
+
+/// Has the disks of all volumes flushed by the ack work item; any context.
+pub(crate) fn start_flush(resource: &Arc<Resource>) {
+    resource.connection.flush_wanted.store(true, Release);
+    resource.kick_acks();
+}
+
+/// Has held writes submitted by the ack work item; any context.
+pub(crate) fn start_release(resource: &Arc<Resource>) {
+    resource.kick_acks();
+}

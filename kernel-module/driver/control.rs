@@ -1,0 +1,315 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Changing the state of volumes: evaluation, the gate, and the two-phase protocol with the peer (behaviour.md section 2).
+
+use super::prelude::*;
+use super::queue::{Outgoing, Packet};
+use super::resource::{AfterChange, Control, Resource};
+use super::volume::Volume;
+use drbd_core::engine::gate::Gate;
+use drbd_core::state::rules::valid_state;
+use drbd_core::state::{effects, evaluate, needs_cluster_wide, Conn, Disk, Effects, Facts, Fencing, Kind, Refusal, Request, Role, State};
+use drbd_core::wire::Command;
+
+/// How long a change waits for a transient state to pass, or for the peer's answer, before it is given up. The peer is declared dead
+/// long before, so this only bounds what should not happen.
+const CHANGE_TIMEOUT_SECONDS: Jiffies = 90;
+
+/// Outcome of a change: what the tools see as success codes 1 and 2.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Changed {
+    /// Done.
+    Yes,
+    /// It was so already.
+    Nothing,
+}
+
+impl Changed {
+    /// Code on netlink.
+    pub(crate) const fn code(self) -> i32 {
+        match self {
+            Changed::Yes => 1,
+            Changed::Nothing => 2,
+        }
+    }
+}
+
+/// A state vector in the form of the log.
+struct Shown(State);
+
+impl kernel::fmt::Display for Shown {
+    fn fmt(&self, out: &mut kernel::fmt::Formatter<'_>) -> kernel::fmt::Result {
+        core::fmt::Display::fmt(&self.0, out)
+    }
+}
+
+/// What the rules look at.
+pub(crate) fn facts(control: &Control, index: usize) -> Facts {
+    let Some(volume) = control.volumes.get(index) else { return Facts::default() };
+    let net = control.net.as_ref();
+    let fencing = volume.disk.as_ref().filter(|_| volume.state.disk >= Disk::Consistent).map_or(0, |disk| disk.conf.fencing());
+    let stored = volume.disk.as_ref().map_or(0, |disk| disk.uuids.current);
+    Facts {
+        has_net: net.is_some(),
+        two_primaries: net.is_some_and(|net| net.two_primaries()),
+        fencing: match fencing {
+            0 => Fencing::DontCare,
+            1 => Fencing::ResourceOnly,
+            _ => Fencing::ResourceAndStonith,
+        },
+        suspend_on_no_data: control.options.on_no_data != 0,
+        is_open: volume.device.openers.load(Acquire) > 0,
+        peer_primary_elsewhere: control.volumes.iter().enumerate().any(|(place, other)| place != index && other.state.peer == Role::Primary),
+        has_verify: net.is_some_and(|net| !net.verify_alg().is_empty()),
+        version: control.version,
+        state_sent: control.state_sent,
+        generation_matches: drbd_core::md::uuids::same(volume.effective_uuid, stored),
+        negotiated_disk: volume.found,
+    }
+}
+
+/// The gate that belongs to the present state.
+fn gate(control: &Control, volume: &Volume, open: bool) -> Gate {
+    let state = &volume.state;
+    let protocol = control.net.as_ref().map_or(3, |net| net.protocol());
+    let in_sync_states = state.conn.may_set_in_sync();
+    let updates = volume.disk.as_ref().is_some_and(|disk| disk.conf.al_updates());
+    Gate {
+        open: open && state.admits_io(control.version) && !volume.uuid_pending && volume.frozen == 0,
+        local: state.disk >= Disk::Inconsistent && volume.disk.is_some(),
+        local_up_to_date: state.disk == Disk::UpToDate,
+        replicate: state.replicates() && state.conn >= Conn::Connected,
+        notify_out_of_sync: state.notifies_out_of_sync(),
+        remote_read: state.pdsk == Disk::UpToDate && state.conn >= Conn::Connected,
+        writable: state.disk == Disk::UpToDate || state.pdsk == Disk::UpToDate,
+        in_sync_states,
+        want_receive_ack: protocol == 2,
+        want_write_ack: protocol == 3 || in_sync_states,
+        log_activity: updates && !volume.log_suspended,
+        log_peer_writes: state.pdsk < Disk::Inconsistent,
+        suspended: state.is_suspended(),
+        two_primaries: control.net.as_ref().is_some_and(|net| net.two_primaries()),
+        max_in_flight: control.net.as_ref().map_or(1_000_000, |net| net.max_buffers().max(32)),
+    }
+}
+
+/// Publishes the facts of a volume to its data plane; `open` false keeps requests out for a moment.
+pub(crate) fn publish(control: &Control, index: usize, open: bool) {
+    let Some(volume) = control.volumes.get(index) else { return };
+    let new = gate(control, volume, open);
+    let actions = volume.device.plane.lock().core.publish(new);
+    volume.device.follow(&actions);
+}
+
+impl Resource {
+    /// Puts a new vector in force: the only place where a state is assigned.
+    fn assign(&self, control: &mut Control, index: usize, new: State) -> Result<(), Refusal> {
+        let Some(volume) = control.volumes.get(index) else { return Err(Refusal::IsDiskless) };
+        let old = volume.state;
+        let free = volume.uuids().bitmap == 0;
+        let effects = effects::effects(&old, &new, free && volume.disk.is_some());
+        if control.after.reserve(1, GFP_KERNEL).is_err() {
+            return Err(Refusal::InTransientState);
+        }
+        publish(control, index, false);
+        let Some(volume) = control.volumes.get_mut(index) else { return Err(Refusal::IsDiskless) };
+        volume.state = new;
+        volume.uuid_pending |= effects.has(Effects::NEW_CURRENT_UUID);
+        volume.consider_resync |= effects.has(Effects::CONSIDER_RESYNC);
+        if effects.has(Effects::RESUME_LOG) {
+            volume.log_suspended = false;
+        }
+        if old.conn != new.conn || old.role != new.role || old.disk != new.disk || old.pdsk != new.pdsk || old.peer != new.peer {
+            pr_info!("{}/{} drbd{}: {} -> {}\n", self.display_name(), volume.number(), volume.device.minor, Shown(old), Shown(new));
+        }
+        if old.disk < Disk::Consistent && new.disk >= Disk::Consistent {
+            volume.effective_uuid = volume.uuids().current; // SC-7
+        }
+        let change = AfterChange { volume: volume.number(), old, new, effects };
+        let _ = control.after.push_within_capacity(change);
+        control.changes_queued += 1;
+        publish(control, index, true);
+        self.wake_worker();
+        self.changed.wake_all();
+        Ok(())
+    }
+
+    /// A local change of one volume.
+    pub(crate) fn change(&self, control: &mut Control, index: usize, request: Request, kind: Kind) -> Result<Changed, Refusal> {
+        let Some(old) = control.volumes.get(index).map(|volume| volume.state) else { return Ok(Changed::Nothing) };
+        match evaluate(&old, &request, kind, &facts(control, index))? {
+            None => Ok(Changed::Nothing),
+            Some(new) => self.assign(control, index, new).map(|()| Changed::Yes),
+        }
+    }
+
+    /// A local change of all volumes at once; with [`Kind::Soft`] one refusal refuses all.
+    pub(crate) fn change_all(&self, control: &mut Control, request: Request, kind: Kind) -> Result<(), Refusal> {
+        for index in 0..control.volumes.len() {
+            let Some(old) = control.volumes.get(index).map(|volume| volume.state) else { continue };
+            evaluate(&old, &request, kind, &facts(control, index))?;
+        }
+        for index in 0..control.volumes.len() {
+            self.change(control, index, request, kind)?;
+        }
+        Ok(())
+    }
+
+    /// A change asked for by the administrator: the peer is asked where ST-5 says so, transient states are waited out (ST-3, ST-6).
+    /// The caller holds `admin`.
+    pub(crate) fn change_by_admin(&self, volume: u16, request: Request) -> Result<Changed, Refusal> {
+        let deadline = jiffies().wrapping_add(CHANGE_TIMEOUT_SECONDS * HZ);
+        loop {
+            let seen = {
+                let mut control = self.control.lock();
+                let index = control.index(volume).ok_or(Refusal::IsDiskless)?;
+                match self.try_change(&mut control, index, request) {
+                    Ok(Some(changed)) => return Ok(changed),
+                    Ok(None) => None,
+                    Err(Refusal::InTransientState) => Some(control.changes_queued),
+                    Err(refusal) => return Err(refusal),
+                }
+            };
+            if crate::kapi::time::is_before(deadline, jiffies()) {
+                return Err(Refusal::InTransientState);
+            }
+            match seen {
+                Some(queued) => {
+                    if !self.wait_control(HZ / 5, |control| control.changes_queued != queued) && crate::kapi::wait::signal_pending() {
+                        return Err(Refusal::InTransientState);
+                    }
+                }
+                None => {
+                    if let Some(outcome) = self.await_peer(volume, request)? {
+                        return Ok(outcome);
+                    }
+                }
+            }
+        }
+    }
+
+    /// `Ok(None)`: the peer was asked.
+    fn try_change(&self, control: &mut Control, index: usize, request: Request) -> Result<Option<Changed>, Refusal> {
+        let Some(old) = control.volumes.get(index).map(|volume| volume.state) else { return Ok(Some(Changed::Nothing)) };
+        let Some(new) = evaluate(&old, &request, Kind::Soft, &facts(control, index))? else {
+            return Ok(Some(Changed::Nothing));
+        };
+        if !needs_cluster_wide(&old, &new) {
+            return self.assign(control, index, new).map(|()| Some(Changed::Yes));
+        }
+        let number = match control.volumes.get_mut(index) {
+            Some(volume) => {
+                volume.pending_change = Some(None);
+                volume.number()
+            }
+            None => return Err(Refusal::IsDiskless),
+        };
+        let packet = super::packets::state_change(control.version, number, Command::StateChgReq, request);
+        self.connection.enqueue_packet(number, packet);
+        Ok(None)
+    }
+
+    /// Waits for the peer's answer, or for the change to become local. `Ok(None)`: try again.
+    fn await_peer(&self, volume: u16, request: Request) -> Result<Option<Changed>, Refusal> {
+        let answered = self.wait_control(CHANGE_TIMEOUT_SECONDS * HZ, |control| {
+            let connected = control.cstate == Conn::WFReportParams;
+            control.volume(volume).is_none_or(|volume| !matches!(volume.pending_change, Some(None)) || !connected)
+        });
+        let mut control = self.control.lock();
+        let Some(index) = control.index(volume) else { return Err(Refusal::IsDiskless) };
+        let answer = control.volumes.get_mut(index).and_then(|volume| volume.pending_change.take()).flatten();
+        match answer {
+            Some(1..) => {
+                let old = control.volumes.get(index).map(|volume| volume.state).unwrap_or_default();
+                match evaluate(&old, &request, Kind::Soft, &facts(&control, index))? {
+                    None => Ok(Some(Changed::Nothing)),
+                    Some(new) => self.assign(&mut control, index, new).map(|()| Some(Changed::Yes)),
+                }
+            }
+            Some(code) if code == Refusal::Concurrent.code() => Err(Refusal::Concurrent),
+            Some(_) => Err(Refusal::RefusedByPeer),
+            None if answered => Ok(None),
+            None => Err(Refusal::InTransientState),
+        }
+    }
+
+    /// The peer asks for a change of a volume (ST-6): decided here, answered by the caller with the code.
+    pub(crate) fn change_by_peer(&self, control: &mut Control, volume: u16, request: Request) -> i32 {
+        let Some(index) = control.index(volume) else { return Refusal::IsDiskless.code() };
+        let busy = control.volumes.get(index).is_some_and(|volume| volume.pending_change.is_some());
+        if busy && control.resolver {
+            return Refusal::Concurrent.code();
+        }
+        match self.change(control, index, request.mirrored(), Kind::Soft) {
+            Ok(changed) => changed.code(),
+            Err(refusal) => {
+                pr_info!("{}/{}: peer's state change refused: {}\n", self.display_name(), volume, refusal.text());
+                refusal.code()
+            }
+        }
+    }
+
+    /// The peer asks for a change of the connection.
+    pub(crate) fn change_connection_by_peer(&self, control: &mut Control, request: Request) -> i32 {
+        if control.pending_change.is_some() && control.resolver {
+            return Refusal::Concurrent.code();
+        }
+        match self.change_all(control, request.mirrored(), Kind::Soft) {
+            Ok(()) => {
+                let down = request.mirrored().conn_value() == Some(Conn::TearDown);
+                if down {
+                    control.cstate = Conn::TearDown;
+                }
+                1
+            }
+            Err(refusal) => {
+                pr_info!("{}: peer's state change refused: {}\n", self.display_name(), refusal.text());
+                refusal.code()
+            }
+        }
+    }
+
+    /// Asks the peer for a change of the whole connection, and waits for the answer. The caller holds `admin`.
+    pub(crate) fn ask_connection(&self, request: Request) -> Result<(), Refusal> {
+        {
+            let mut control = self.control.lock();
+            for index in 0..control.volumes.len() {
+                let Some(old) = control.volumes.get(index).map(|volume| volume.state) else { continue };
+                evaluate(&old, &request, Kind::Soft, &facts(&control, index))?;
+            }
+            if control.cstate != Conn::WFReportParams || control.volumes.is_empty() {
+                return Ok(());
+            }
+            control.pending_change = Some(None);
+            let command = if control.version >= 100 { Command::ConnStChgReq } else { Command::StateChgReq };
+            let packet = super::packets::state_change(control.version, 0, command, request);
+            self.connection.enqueue_packet(0, packet);
+        }
+        self.wait_control(CHANGE_TIMEOUT_SECONDS * HZ, |control| {
+            !matches!(control.pending_change, Some(None)) || control.cstate != Conn::WFReportParams
+        });
+        match self.control.lock().pending_change.take().flatten() {
+            None | Some(1..) => Ok(()),
+            Some(_) => Err(Refusal::RefusedByPeer),
+        }
+    }
+
+    /// A hard fact about a volume; cannot be refused except where it makes no sense.
+    pub(crate) fn hard(&self, control: &mut Control, index: usize, request: Request) {
+        let _ = self.change(control, index, request, Kind::Hard);
+    }
+
+    /// Whether the state of a volume could be kept as it is now; for checks before long work.
+    pub(crate) fn check(&self, control: &Control, index: usize, new: &State) -> Result<(), Refusal> {
+        valid_state(new, &facts(control, index))
+    }
+
+    /// Sends a packet about a volume.
+    pub(crate) fn send(&self, volume: u16, packet: Result<Packet>) {
+        match packet {
+            Ok(packet) => {
+                self.connection.enqueue(volume, Outgoing::Packet(packet));
+            }
+            Err(_) => pr_err!("{}: no memory for a packet\n", self.display_name()),
+        }
+    }
+}

@@ -1,0 +1,284 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Getting both sockets, and agreeing on version and identity (wire-protocol.md sections 1, 4, 5; behaviour.md CO-1 to CO-5).
+
+use super::prelude::*;
+use super::resource::Resource;
+use crate::kapi::crypto::{Digest, MAX_DIGEST_BYTES};
+use crate::kapi::time::random_bytes;
+use drbd_core::genl::NetConf;
+use drbd_core::handshake::race::{Accepted, Race, Slot};
+use drbd_core::state::Conn;
+use drbd_core::wire::header::header_bytes;
+use drbd_core::wire::params::Features;
+use drbd_core::wire::{Command, Header, HeaderFormat};
+use kernel::str::CString;
+
+/// Why there is no connection.
+pub(crate) enum NoLink {
+    /// Try again, after a moment.
+    Again,
+    /// Give up: StandAlone.
+    GiveUp,
+}
+
+/// The sockets and who breaks ties.
+pub(crate) struct Sockets {
+    pub(crate) data: Socket,
+    pub(crate) meta: Socket,
+    pub(crate) resolver: bool,
+}
+
+/// Addresses and times of one attempt.
+pub(crate) struct Plan {
+    pub(crate) own: SocketAddress,
+    pub(crate) peer: SocketAddress,
+    pub(crate) net: KBox<NetConf>,
+}
+
+fn wanted(resource: &Resource, thread: &ThisThread) -> bool {
+    !thread.should_stop() && resource.control.lock().cstate == Conn::WFConnection
+}
+
+fn first_packet(slot: Slot) -> Command {
+    match slot {
+        Slot::Data => Command::InitialData,
+        Slot::Meta => Command::InitialMeta,
+    }
+}
+
+fn send_first(socket: &Socket, slot: Slot) -> bool {
+    let mut out = [0u8; 16];
+    let length = Header::new(0, first_packet(slot), 0).encode(HeaderFormat::V80, &mut out);
+    socket.send(out.get(..length).unwrap_or(&[]), More::No, &mut || false).is_ok()
+}
+
+fn listen(plan: &Plan) -> Result<Socket, NetError> {
+    let socket = Socket::new(plan.own.family())?;
+    socket.prepare();
+    socket.set_buffers(plan.net.sndbuf_bytes(), plan.net.rcvbuf_bytes());
+    socket.bind(&plan.own)?;
+    socket.listen(5)?;
+    Ok(socket)
+}
+
+fn connect(plan: &Plan) -> Result<Socket, NetError> {
+    let limit = plan.net.connect_int_seconds() as Jiffies * HZ;
+    let socket = Socket::new(plan.peer.family())?;
+    socket.prepare();
+    socket.set_buffers(plan.net.sndbuf_bytes(), plan.net.rcvbuf_bytes());
+    socket.set_send_timeout(limit);
+    socket.set_receive_timeout(limit);
+    socket.bind(&plan.own.without_port())?;
+    socket.connect(&plan.peer)?;
+    Ok(socket)
+}
+
+/// Both sockets, by connecting and listening in turns. Ends when the administrator changes his mind.
+pub(crate) fn establish(resource: &Resource, plan: &Plan, thread: &ThisThread) -> Result<Sockets, NoLink> {
+    let name = resource.display_name();
+    let listener = listen(plan).map_err(|error| {
+        pr_err!("{}: listening failed: {:?}\n", name, error);
+        NoLink::GiveUp
+    })?;
+    let handshake = 4 * jiffies_from_deciseconds(plan.net.ping_timeout_deciseconds());
+    let mut race = Race::new();
+    let (mut data, mut meta): (Option<Socket>, Option<Socket>) = (None, None);
+    loop {
+        if !wanted(resource, thread) {
+            return Err(NoLink::Again);
+        }
+        thread.flush_signals();
+        match connect(plan) {
+            Ok(socket) => match race.connected() {
+                Some(slot) if send_first(&socket, slot) => {
+                    *(if slot == Slot::Data { &mut data } else { &mut meta }) = Some(socket);
+                }
+                Some(slot) => race.lost(slot),
+                None => {}
+            },
+            Err(NetError::Failed(error)) if error == EADDRNOTAVAIL_ERROR() => {
+                pr_err!("{}: cannot bind to the own address: {:?}\n", name, error);
+                return Err(NoLink::GiveUp);
+            }
+            Err(_) => {}
+        }
+        if settled(resource, plan, thread, &mut race, &mut data, &mut meta) {
+            break;
+        }
+        accept_some(resource, plan, thread, &listener, handshake, &mut race, &mut data, &mut meta);
+        if settled(resource, plan, thread, &mut race, &mut data, &mut meta) {
+            break;
+        }
+    }
+    let resolver = race.is_resolver();
+    match (data, meta) {
+        (Some(data), Some(meta)) => {
+            for (socket, priority) in [(&data, 4), (&meta, 6)] {
+                socket.prepare();
+                socket.set_latency(priority);
+            }
+            let timeout = jiffies_from_deciseconds(plan.net.timeout_deciseconds());
+            data.set_send_timeout(handshake);
+            data.set_receive_timeout(handshake);
+            meta.set_send_timeout(timeout);
+            meta.set_receive_timeout(plan.net.ping_int_seconds() as Jiffies * HZ);
+            Ok(Sockets { data, meta, resolver })
+        }
+        _ => Err(NoLink::Again),
+    }
+}
+
+#[allow(non_snake_case)]
+fn EADDRNOTAVAIL_ERROR() -> Error {
+    Error::from_errno(-99)
+}
+
+/// Step 3: with both slots filled, waits and looks whether both are alive.
+fn settled(resource: &Resource, plan: &Plan, thread: &ThisThread, race: &mut Race, data: &mut Option<Socket>, meta: &mut Option<Socket>) -> bool {
+    if !race.is_complete() {
+        return false;
+    }
+    let check = match plan.net.socket_check_timeout_deciseconds() {
+        0 => plan.net.ping_timeout_deciseconds(),
+        other => other,
+    };
+    crate::kapi::wait::sleep_interruptible(jiffies_from_deciseconds(check));
+    if !wanted(resource, thread) {
+        return false;
+    }
+    for (slot, place) in [(Slot::Data, &mut *data), (Slot::Meta, &mut *meta)] {
+        if !place.as_ref().is_some_and(|socket| socket.is_alive()) {
+            *place = None;
+            race.lost(slot);
+        }
+    }
+    race.is_complete()
+}
+
+/// Step 4: waits for incoming connections.
+#[allow(clippy::too_many_arguments)]
+fn accept_some(
+    resource: &Resource,
+    plan: &Plan,
+    thread: &ThisThread,
+    listener: &Socket,
+    handshake: Jiffies,
+    race: &mut Race,
+    data: &mut Option<Socket>,
+    meta: &mut Option<Socket>,
+) {
+    let interval = plan.net.connect_int_seconds() as Jiffies * HZ;
+    loop {
+        let jitter = interval / 7;
+        let wait = if random_u64() & 1 == 0 { interval + jitter } else { interval - jitter };
+        listener.set_receive_timeout(wait);
+        let Ok(socket) = listener.accept() else { return };
+        socket.set_receive_timeout(handshake);
+        socket.set_send_timeout(handshake);
+        let mut head = [0u8; 8];
+        let slot = match socket.receive_exact(&mut head).ok().and_then(|()| Header::decode(80, &head).ok()).map(|header| header.command) {
+            Some(number) if number == Command::InitialData.number() => Some(Slot::Data),
+            Some(number) if number == Command::InitialMeta.number() => Some(Slot::Meta),
+            other => {
+                pr_info!("{}: first packet {:?} is not what was expected\n", resource.display_name(), other);
+                None
+            }
+        };
+        let crossed = match slot {
+            Some(slot) => {
+                let outcome = race.accepted(slot);
+                *(if slot == Slot::Data { &mut *data } else { &mut *meta }) = Some(socket);
+                outcome == Accepted::Replace
+            }
+            None => true,
+        };
+        if !crossed || random_u64() & 1 == 0 || !wanted(resource, thread) {
+            return;
+        }
+    }
+}
+
+/// Sends a packet of the handshake phase.
+fn send(socket: &Socket, version: u32, command: Command, payload: &[u8]) -> Result<(), NoLink> {
+    let packet = super::packets::packet(version, 0, command, payload).map_err(|_| NoLink::Again)?;
+    socket.send(&packet.bytes, More::No, &mut || false).map_err(|_| NoLink::Again)
+}
+
+/// Receives a header.
+fn receive_header(socket: &Socket, version: u32) -> Result<Header, NoLink> {
+    let mut head = [0u8; 16];
+    let place = head.get_mut(..header_bytes(version)).ok_or(NoLink::Again)?;
+    socket.receive_exact(place).map_err(|_| NoLink::Again)?;
+    Header::decode(version, place).map_err(|error| {
+        pr_err!("handshake: {:?}\n", error);
+        NoLink::GiveUp
+    })
+}
+
+/// Version and features (section 4).
+pub(crate) fn agree(resource: &Resource, data: &Socket) -> Result<(u32, u32), NoLink> {
+    let name = resource.display_name();
+    send(data, 80, Command::ConnectionFeatures, &Features::OURS.encode())?;
+    let header = receive_header(data, 80)?;
+    if header.command != Command::ConnectionFeatures.number() || header.length != 72 {
+        pr_err!("{}: expected P_CONNECTION_FEATURES of 72 bytes, got {:#06x} of {}\n", name, header.command, header.length);
+        return Err(NoLink::GiveUp);
+    }
+    let mut payload = [0u8; 72];
+    data.receive_exact(&mut payload).map_err(|_| NoLink::Again)?;
+    let peer = Features::decode(&payload).map_err(|_| NoLink::GiveUp)?;
+    let agreed = Features::OURS.agree(&peer);
+    agreed.ok_or_else(|| {
+        pr_err!("{}: incompatible protocol versions: peer speaks {}-{}, we speak 86-101\n", name, peer.lowest, peer.highest);
+        NoLink::GiveUp
+    })
+}
+
+fn hmac(net: &NetConf) -> Result<Digest, NoLink> {
+    let algorithm = core::str::from_utf8(net.cram_hmac_alg()).map_err(|_| NoLink::GiveUp)?;
+    let name = CString::try_from_fmt(fmt!("hmac({})", algorithm)).map_err(|_| NoLink::Again)?;
+    let mut digest = Digest::new(&name).map_err(|_| NoLink::GiveUp)?;
+    digest.set_key(net.shared_secret()).map_err(|_| NoLink::GiveUp)?;
+    Ok(digest)
+}
+
+/// Challenge and response in both directions (section 5).
+pub(crate) fn authenticate(resource: &Resource, data: &Socket, version: u32, net: &NetConf) -> Result<(), NoLink> {
+    let name = resource.display_name();
+    let mut digest = hmac(net)?;
+    let mut challenge = [0u8; 64];
+    random_bytes(&mut challenge);
+    send(data, version, Command::AuthChallenge, &challenge)?;
+    let header = receive_header(data, version)?;
+    if header.command != Command::AuthChallenge.number() || header.length < 64 || header.length > 128 {
+        pr_err!("{}: expected P_AUTH_CHALLENGE of 64 to 128 bytes, got {:#06x} of {}\n", name, header.command, header.length);
+        return Err(NoLink::GiveUp);
+    }
+    let mut theirs = [0u8; 128];
+    let theirs = theirs.get_mut(..header.length as usize).ok_or(NoLink::GiveUp)?;
+    data.receive_exact(theirs).map_err(|_| NoLink::Again)?;
+    if theirs.get(..64) == Some(&challenge[..]) {
+        pr_err!("{}: the peer sent our own challenge back\n", name);
+        return Err(NoLink::GiveUp);
+    }
+    let mut response = [0u8; MAX_DIGEST_BYTES];
+    let length = digest.compute(theirs, &mut response).map_err(|_| NoLink::GiveUp)?;
+    send(data, version, Command::AuthResponse, response.get(..length).unwrap_or(&[]))?;
+    let header = receive_header(data, version)?;
+    if header.command != Command::AuthResponse.number() || header.length as usize != length {
+        pr_err!("{}: expected P_AUTH_RESPONSE of {} bytes, got {:#06x} of {}\n", name, length, header.command, header.length);
+        return Err(NoLink::Again);
+    }
+    let mut answer = [0u8; MAX_DIGEST_BYTES];
+    let answer = answer.get_mut(..length).ok_or(NoLink::GiveUp)?;
+    data.receive_exact(answer).map_err(|_| NoLink::Again)?;
+    let mut expected = [0u8; MAX_DIGEST_BYTES];
+    let length = digest.compute(&challenge, &mut expected).map_err(|_| NoLink::GiveUp)?;
+    // Every byte is compared, so the time tells nothing.
+    let difference = answer.iter().zip(expected.get(..length).unwrap_or(&[])).fold(0, |sum, (a, b)| sum | (a ^ b));
+    if difference != 0 {
+        pr_err!("{}: authentication of the peer failed\n", name);
+        return Err(NoLink::GiveUp);
+    }
+    Ok(())
+}

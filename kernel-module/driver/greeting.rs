@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Our side of the parameter exchange, and the bitmap exchange (wire-protocol.md sections 6 and 12).
+
+use super::connection::Link;
+use super::establish::{NoLink, Plan};
+use super::prelude::*;
+use super::receiver::{find, End};
+use super::resource::Resource;
+use drbd_core::state::{Conn, Kind, Request};
+use drbd_core::wire::bitmap_transfer::{Sink, Transfer};
+use drbd_core::wire::header::header_bytes;
+use drbd_core::wire::params::Protocol;
+use drbd_core::wire::{Command, Header};
+
+impl Resource {
+    /// P_PROTOCOL, then for every volume its parameters, and WFReportParams (CO-6).
+    pub(crate) fn greet_peer(&self, link: &Arc<Link>, plan: &Plan) -> Result<(), NoLink> {
+        let mut control = self.control.lock();
+        if control.cstate != Conn::WFConnection {
+            return Err(NoLink::Again);
+        }
+        let (version, features) = (link.version, link.features);
+        control.version = version;
+        control.features = features;
+        control.resolver = link.resolver;
+        control.discard_my_data = plan.net.discard_my_data();
+        control.dry_run = plan.net.tentative();
+        self.connection.set_options(&plan.net, version);
+        let discard = control.discard_my_data;
+        let send = |packet: Result<super::queue::Packet>| -> Result<(), NoLink> {
+            let packet = packet.map_err(|_| NoLink::Again)?;
+            link.data.send(&packet.bytes, More::Yes, &mut || false).map_err(|_| NoLink::Again)
+        };
+        send(super::packets::protocol(version, &plan.net, discard, control.dry_run))?;
+        for volume in control.volumes.iter() {
+            send(super::packets::sync_param(version, volume, &plan.net))?;
+            send(super::packets::sizes(version, features, volume, false))?;
+            if volume.state.disk >= drbd_core::state::Disk::Negotiating {
+                send(super::packets::uuids(version, volume, discard, 0))?;
+            }
+            let packet = super::packets::state(version, volume.number(), &volume.state).map_err(|_| NoLink::Again)?;
+            link.data.send(&packet.bytes, More::No, &mut || false).map_err(|_| NoLink::Again)?;
+            volume.device.sequence.store(0, Relaxed);
+        }
+        if let Some(net) = control.net.as_mut() {
+            net.clear_one_shots();
+        }
+        control.cstate = Conn::WFReportParams;
+        let _ = self.change_all(&mut control, Request::none().conn(Conn::WFReportParams), Kind::Hard);
+        control.state_sent = !control.volumes.is_empty();
+        drop(control);
+        self.connection.set_link(Some(link.clone()));
+        Ok(())
+    }
+
+    /// Our bitmap has been sent: the target waits for the sync UUID from here on.
+    pub(crate) fn bitmap_sent(&self, number: u16) {
+        let mut control = self.control.lock();
+        let Some(index) = control.index(number) else { return };
+        if control.volumes.get(index).is_some_and(|volume| volume.state.conn == Conn::WFBitMapT) {
+            self.hard(&mut control, index, Request::none().conn(Conn::WFSyncUUID));
+        }
+    }
+
+    /// The peer's bitmap is complete (RS-1).
+    fn bitmap_received(&self, number: u16) {
+        let mut control = self.control.lock();
+        let Some(index) = control.index(number) else { return };
+        match control.volumes.get(index).map(|volume| volume.state.conn) {
+            Some(Conn::WFBitMapT) => {
+                self.connection.enqueue(number, super::queue::Outgoing::Bitmap);
+            }
+            Some(Conn::WFBitMapS) => self.begin_resync(&mut control, index, true),
+            _ => {}
+        }
+    }
+
+    /// P_PROTOCOL of the peer (CO-7).
+    pub(crate) fn receive_protocol(&self, command: Command, version: u32, body: &[u8]) -> Result<(), End> {
+        let peer = Protocol::decode(command, version, body).map_err(|_| End::Protocol)?;
+        let mut control = self.control.lock();
+        control.dry_run |= peer.dry_run;
+        let discard = control.discard_my_data;
+        let Some(net) = control.net.as_ref() else { return Err(End::Broken) };
+        if command == Command::ProtocolUpdate {
+            return Ok(());
+        }
+        let own = super::packets::protocol_of(net, discard, false);
+        drbd_core::handshake::protocol::match_protocol(&own, &peer).map_err(|error| {
+            pr_err!("{}: incompatible {} settings\n", self.display_name(), error.option);
+            End::Refused
+        })
+    }
+}
+
+/// Received bits are ORed into our own.
+struct Merge<'a>(&'a mut drbd_core::bitmap::Bitmap<super::storage::BitmapPages>);
+
+impl Sink for Merge<'_> {
+    fn set(&mut self, first: u64, end: u64) {
+        self.0.set_bits(first, end);
+    }
+    fn or_word(&mut self, index: u64, word: u64) {
+        self.0.or_word(index, word);
+    }
+}
+
+/// A piece of the peer's bitmap.
+pub(crate) fn receive_bitmap(resource: &Arc<Resource>, link: &Link, command: Command, header: &Header) -> Result<(), End> {
+    let device = find(resource, header.volume)?;
+    let mut page = Page::zeroed().map_err(|_| End::Broken)?;
+    let body = page.bytes_mut().get_mut(..header.length as usize).ok_or(End::Protocol)?;
+    if !body.is_empty() {
+        link.data.receive_exact(body)?;
+    }
+    let waiting = resource.control.lock().volume(device.volume).is_some_and(|volume| {
+        matches!(volume.state.conn, Conn::WFBitMapS | Conn::WFBitMapT)
+    });
+    if !waiting {
+        pr_err!("drbd{}: unexpected bitmap\n", device.minor);
+        return Err(End::Protocol);
+    }
+    let bits = device.plane.lock().core.bitmap.bits();
+    let mut transfer = resource
+        .control
+        .lock()
+        .volume(device.volume)
+        .and_then(|volume| volume.receiving.take())
+        .unwrap_or_else(|| Transfer::new(bits, header_bytes(link.version)));
+    let merged = {
+        let mut plane = device.plane.lock();
+        let mut sink = Merge(&mut plane.core.bitmap);
+        match command {
+            Command::Bitmap => transfer.receive_plain(body, &mut sink),
+            _ => transfer.receive_compressed(body, &mut sink),
+        }
+    };
+    merged.map_err(|error| {
+        pr_err!("drbd{}: bitmap: {:?}\n", device.minor, error);
+        End::Protocol
+    })?;
+    if transfer.is_complete() {
+        resource.bitmap_received(device.volume);
+    } else if let Some(volume) = resource.control.lock().volume(device.volume) {
+        volume.receiving = Some(transfer);
+    }
+    Ok(())
+}

@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The log writer of a volume: commits activity-log transactions and starts the writes that waited for them (behaviour.md AL-3, AL-6).
+//!
+//! A work item per volume; never runs twice at once for the same volume. It also retries what could not run before: requests of
+//! the peer that met an overlapping range, and local reads that failed.
+
+use super::bitmap_io;
+use super::device::{now, Device, Plane};
+use super::metadata::{DURABLE, METADATA_TIMEOUT_SECONDS, RELAXED};
+use super::prelude::*;
+use super::registry::REGISTRY;
+use crate::kapi::thread::NoIoScope;
+use drbd_core::activity_log::FREE;
+use drbd_core::engine::volume_log::Launched;
+use drbd_core::md::log_block::encode_transaction;
+use drbd_core::md::Layout;
+
+/// Extents of a page of the bitmap (128 MiB of 4 MiB).
+const EXTENTS_PER_PAGE: u32 = 32;
+
+/// Wakes the log writer; any context.
+pub(crate) fn kick(device: &Arc<Device>) {
+    if let Some(registry) = REGISTRY.get() {
+        let _ = registry.log_queue.enqueue::<Arc<Device>, 1>(device.clone());
+    }
+}
+
+impl WorkItem<1> for Device {
+    type Pointer = Arc<Device>;
+
+    fn run(device: Arc<Device>) {
+        let _no_io = NoIoScope::enter();
+        device.retry_failed_reads();
+        device.launch_pending.store(false, Release);
+        loop {
+            let changes = {
+                let mut plane = device.plane.lock();
+                let Plane { core, .. } = &mut *plane;
+                core.collect_transaction() && core.log.seal()
+            };
+            if changes {
+                device.commit();
+            }
+            device.launch_ready();
+            if !changes {
+                break;
+            }
+        }
+        super::peer_io::retry_deferred(&device);
+    }
+}
+
+impl Device {
+    fn retry_failed_reads(self: &Arc<Self>) {
+        loop {
+            let Some(io) = self.failed_reads.lock().pop() else { return };
+            self.route_read(io);
+        }
+    }
+
+    /// Writes the sealed transaction; failing that, the disk is given up and the writes go on without it.
+    fn commit(self: &Arc<Self>) {
+        if let Some((meta, layout, durable)) = self.metadata_place() {
+            if self.write_transaction(&meta, &layout, durable).is_err() {
+                pr_err!("drbd{}: writing the activity log failed\n", self.minor);
+                self.report_error(super::device::ERROR_METADATA);
+            }
+        }
+        self.plane.lock().core.transaction_committed();
+    }
+
+    fn metadata_place(&self) -> Option<(BlockDev, Layout, bool)> {
+        let mut control = self.resource.control.lock();
+        let disk = control.volume(self.volume)?.disk.as_ref()?;
+        Some((disk.meta.clone(), disk.layout, disk.conf.md_flushes()))
+    }
+
+    /// Bitmap pages of the extents that leave, then the transaction block. Also fills the ring at first use.
+    pub(crate) fn write_transaction(&self, meta: &BlockDev, layout: &Layout, durable: bool) -> Result {
+        let mut position = 0;
+        loop {
+            let change = self.plane.lock().core.log.change(position);
+            let Some(change) = change else { break };
+            if change.leaving != FREE {
+                bitmap_io::write_changed(self, meta, layout, Some((change.leaving / EXTENTS_PER_PAGE) as usize))?;
+            }
+            position += 1;
+        }
+        let mut buffer = self.meta.lock();
+        let sector = {
+            let plane = self.plane.lock();
+            encode_transaction(&plane.core.log, buffer.bytes_mut());
+            layout.transaction_sector(plane.core.log.number())
+        };
+        let guarantees = if durable { DURABLE } else { RELAXED };
+        buffer.write(meta, sector, guarantees, Some(METADATA_TIMEOUT_SECONDS * HZ)).map_err(|_| EIO)?;
+        self.statistics.log_writes.add(1);
+        Ok(())
+    }
+
+    /// Starts every write that has passed the log.
+    fn launch_ready(self: &Arc<Self>) {
+        loop {
+            let mut plane = self.plane.lock();
+            let launched = plane.core.take_launchable(now(), || self.resource.connection.next_order());
+            let backing = plane.backing.clone();
+            match launched {
+                None => {
+                    let waiting = plane.core.log_work_waiting();
+                    drop(plane);
+                    self.launch_pending.store(waiting, Release);
+                    return;
+                }
+                Some(Launched::Application(launch)) => {
+                    let io = plane.request(launch.slot);
+                    drop(plane);
+                    if let Some(io) = io {
+                        self.start(&io, launch, backing);
+                    }
+                }
+                Some(Launched::Peer(slot)) => {
+                    let io = plane.peer_request(slot);
+                    drop(plane);
+                    if let Some(io) = io {
+                        super::peer_io::submit_write(self, &io, backing);
+                    }
+                }
+                Some(Launched::PeerWithoutDisk(slot)) => {
+                    let io = plane.take_peer(slot);
+                    let actions = plane.core.drop_peer_write(slot);
+                    drop(plane);
+                    self.follow(&actions);
+                    if let Some(io) = io {
+                        super::peer_io::refuse_write(self, &io);
+                    }
+                }
+            }
+        }
+    }
+}

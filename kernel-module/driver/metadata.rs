@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Writing the superblock (metadata.md section 3). Process context; waits for the disk.
+
+use super::prelude::*;
+use super::resource::{Control, Resource};
+use super::volume::Volume;
+use drbd_core::md::superblock::MAGIC_UNCLEAN;
+use drbd_core::md::{flags, Superblock};
+use drbd_core::state::effects::md_flags;
+use drbd_core::state::Disk;
+
+/// Longest wait for a metadata access; then the disk is given up.
+pub(crate) const METADATA_TIMEOUT_SECONDS: Jiffies = 60;
+
+/// Guarantees of a metadata write: durable, and after everything before it.
+pub(crate) const DURABLE: MetaFlags = MetaFlags { flush_before: true, fua: true };
+/// Without md-flushes.
+pub(crate) const RELAXED: MetaFlags = MetaFlags { flush_before: false, fua: false };
+
+/// The superblock as it should stand now. `None` without a disk.
+pub(crate) fn superblock(volume: &Volume) -> Option<Superblock> {
+    let disk = volume.disk.as_ref()?;
+    let when = |condition: bool, flag: u32| if condition { flag } else { 0 };
+    let al_disabled = !disk.conf.al_updates();
+    Some(Superblock {
+        la_size: disk.la_size,
+        uuids: disk.uuids,
+        device_uuid: disk.device_uuid,
+        flags: md_flags(&volume.state)
+            | when(disk.crashed_primary, flags::CRASHED_PRIMARY)
+            | disk.kept_flags & flags::FULL_SYNC
+            | when(al_disabled, flags::AL_DISABLED),
+        magic: MAGIC_UNCLEAN,
+        md_size: u32::try_from(disk.layout.md_size).unwrap_or(u32::MAX),
+        al_offset: disk.layout.al_offset,
+        al_extents: disk.conf.al_extents(),
+        bm_offset: disk.layout.bm_offset,
+        bytes_per_bit: 4096,
+        peer_max_bio_bytes: disk.peer_max_bio_bytes,
+        al_stripes: disk.layout.geometry.stripes,
+        al_stripe_size_4k: disk.layout.geometry.stripe_size_4k,
+    })
+}
+
+impl Resource {
+    /// Writes the superblock of a volume as it stands now. An error gives the disk up (behaviour.md 6.7).
+    pub(crate) fn write_superblock(&self, number: u16) -> Result {
+        let (device, meta, sector, block, guarantees) = {
+            let mut control = self.control.lock();
+            let Some(volume) = control.volume(number) else { return Ok(()) };
+            let (Some(block), Some(disk)) = (superblock(volume), volume.disk.as_ref()) else { return Ok(()) };
+            if volume.state.disk < Disk::Attaching {
+                return Ok(());
+            }
+            let guarantees = if disk.conf.md_flushes() { DURABLE } else { RELAXED };
+            (volume.device.clone(), disk.meta.clone(), disk.layout.superblock, block, guarantees)
+        };
+        let mut buffer = device.meta.lock();
+        block.encode(buffer.bytes_mut());
+        let written = buffer.write(&meta, sector, guarantees, Some(METADATA_TIMEOUT_SECONDS * HZ));
+        drop(buffer);
+        if written.is_err() {
+            pr_err!("drbd{}: writing the superblock failed\n", device.minor);
+            device.report_error(super::device::ERROR_METADATA);
+            return Err(EIO);
+        }
+        Ok(())
+    }
+}
+
+/// The flags on disk that keep their meaning across a change of state.
+pub(crate) fn set_full_sync(control: &mut Control, number: u16, on: bool) {
+    if let Some(disk) = control.volume(number).and_then(|volume| volume.disk.as_mut()) {
+        disk.kept_flags = if on { disk.kept_flags | flags::FULL_SYNC } else { disk.kept_flags & !flags::FULL_SYNC };
+    }
+}

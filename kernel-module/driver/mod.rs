@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The driver: threads, locks and I/O around `drbd_core`. Safe code only; what is unsafe is in `kapi`.
+//! docs/architecture.md shows how the files fit together.
+
+mod prelude;
+
+pub(crate) mod acks;
+pub(crate) mod ack_receiver;
+pub(crate) mod admin;
+pub(crate) mod attach;
+pub(crate) mod bitmap_io;
+pub(crate) mod connection;
+pub(crate) mod control;
+pub(crate) mod device;
+pub(crate) mod establish;
+pub(crate) mod greeting;
+pub(crate) mod log_writer;
+pub(crate) mod metadata;
+pub(crate) mod packets;
+pub(crate) mod peer_io;
+pub(crate) mod proc;
+pub(crate) mod queue;
+pub(crate) mod receiver;
+pub(crate) mod registry;
+pub(crate) mod report;
+pub(crate) mod resource;
+pub(crate) mod resync;
+pub(crate) mod role;
+pub(crate) mod sender;
+pub(crate) mod status;
+pub(crate) mod storage;
+pub(crate) mod volume;
+pub(crate) mod worker;

@@ -1,0 +1,537 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The receiver thread: establishes the connection, then handles what comes on the data socket, until the connection ends or is not
+//! wanted any more (behaviour.md DC-4, TO-6). It never waits for a disk, except when it cleans up.
+
+use super::acks::Ack;
+use super::connection::Link;
+use super::control::publish;
+use super::device::Device;
+use super::establish::{self, NoLink, Plan};
+use super::peer_io::{self, Kind as PeerKind, PeerIo};
+use super::prelude::*;
+use super::resource::Resource;
+use drbd_core::epoch::AfterWrite;
+use drbd_core::state::{Conn, Kind, Request, Role};
+use drbd_core::wire::command::{MAX_DATA_BYTES, MAX_DISCARD_BYTES};
+use drbd_core::wire::header::header_bytes;
+use drbd_core::wire::packet::{data_flags, decode_barrier, BlockRange, BlockRequest, Data, Discard, SYNCER_ID};
+use drbd_core::wire::{check_range, Command, Header, Socket as Side};
+
+/// Why the connection ends.
+pub(crate) enum End {
+    /// Socket closed or failed.
+    Broken,
+    /// The peer does not keep to the protocol.
+    Protocol,
+    /// Refused: do not try again.
+    Refused,
+}
+
+impl From<NetError> for End {
+    fn from(_: NetError) -> Self {
+        End::Broken
+    }
+}
+
+/// Body of the thread.
+pub(crate) fn run(resource: &Arc<Resource>, thread: &ThisThread) {
+    while !thread.should_stop() {
+        thread.flush_signals();
+        let Some(plan) = begin(resource) else { break };
+        match connect(resource, &plan, thread) {
+            Ok(link) => serve(resource, &link, thread),
+            Err(NoLink::GiveUp) => {
+                set_all(resource, Conn::Disconnecting);
+            }
+            Err(NoLink::Again) => {
+                crate::kapi::wait::sleep_interruptible(HZ);
+            }
+        }
+        clean_up(resource);
+        let mut control = resource.control.lock();
+        if control.cstate == Conn::Disconnecting || thread.should_stop() {
+            break;
+        }
+        control.cstate = Conn::Unconnected;
+        let _ = resource.change_all(&mut control, Request::none().conn(Conn::Unconnected), Kind::Hard);
+    }
+    set_all(resource, Conn::Disconnecting);
+    stand_alone(resource);
+}
+
+fn set_all(resource: &Resource, conn: Conn) {
+    let mut control = resource.control.lock();
+    control.cstate = conn;
+    let _ = resource.change_all(&mut control, Request::none().conn(conn), Kind::Hard);
+    drop(control);
+    resource.changed.wake_all();
+}
+
+/// The end of the road: StandAlone, the network configuration is forgotten.
+fn stand_alone(resource: &Resource) {
+    resource.flush_worker(10 * HZ);
+    let mut control = resource.control.lock();
+    let _ = resource.change_all(&mut control, Request::none().conn(Conn::StandAlone), Kind::Hard);
+    control.cstate = Conn::StandAlone;
+    control.net = None;
+    control.own_address = None;
+    control.peer_address = None;
+    for index in 0..control.volumes.len() {
+        publish(&control, index, true);
+    }
+    drop(control);
+    resource.changed.wake_all();
+}
+
+/// WFConnection, and the plan for this attempt. `None`: not wanted.
+fn begin(resource: &Resource) -> Option<Plan> {
+    let mut control = resource.control.lock();
+    if control.cstate != Conn::Unconnected {
+        return None;
+    }
+    let plan = Plan {
+        own: control.own_address?,
+        peer: control.peer_address?,
+        net: KBox::new(**control.net.as_ref()?, GFP_KERNEL).ok()?,
+    };
+    control.cstate = Conn::WFConnection;
+    let _ = resource.change_all(&mut control, Request::none().conn(Conn::WFConnection), Kind::Hard);
+    Some(plan)
+}
+
+/// Sockets, version, authentication, and our side of the parameter exchange.
+fn connect(resource: &Arc<Resource>, plan: &Plan, thread: &ThisThread) -> Result<Arc<Link>, NoLink> {
+    let sockets = establish::establish(resource, plan, thread)?;
+    let (version, features) = establish::agree(resource, &sockets.data)?;
+    if !plan.net.cram_hmac_alg().is_empty() {
+        establish::authenticate(resource, &sockets.data, version, &plan.net)?;
+    }
+    sockets.data.set_send_timeout(jiffies_from_deciseconds(plan.net.timeout_deciseconds()));
+    sockets.data.set_receive_timeout(Jiffies::MAX);
+    pr_info!("{}: Handshake successful: agreed protocol version {} (features {:#x})\n", resource.display_name(), version, features);
+    let link = Link { data: into_arc(sockets.data)?, meta: into_arc(sockets.meta)?, version, features, resolver: sockets.resolver };
+    let link = Arc::new(link, GFP_KERNEL).map_err(|_| NoLink::Again)?;
+    resource.greet_peer(&link, plan)?;
+    Ok(link)
+}
+
+fn into_arc(socket: Socket) -> Result<Arc<Socket>, NoLink> {
+    Arc::new(socket, GFP_KERNEL).map_err(|_| NoLink::Again)
+}
+
+/// The connected phase: starts the ack receiver, reads packets.
+fn serve(resource: &Arc<Resource>, link: &Arc<Link>, thread: &ThisThread) {
+    let (for_acks, link_for_acks) = (resource.clone(), link.clone());
+    let acks = KThread::spawn(fmt!("drbd_a_{}", resource.display_name()), move |thread| {
+        super::ack_receiver::run(&for_acks, &link_for_acks, thread)
+    });
+    let end = match &acks {
+        Ok(_) => packets(resource, link, thread),
+        Err(_) => End::Broken,
+    };
+    let conn = match end {
+        End::Broken => Conn::BrokenPipe,
+        End::Protocol => Conn::ProtocolError,
+        End::Refused => Conn::Disconnecting,
+    };
+    {
+        let mut control = resource.control.lock();
+        if control.cstate == Conn::WFReportParams {
+            control.cstate = conn;
+            let _ = resource.change_all(&mut control, Request::none().conn(conn), Kind::Hard);
+        } else if control.cstate == Conn::TearDown || conn == Conn::Disconnecting {
+            if conn == Conn::Disconnecting {
+                control.cstate = conn;
+            }
+            let request = Request::none().conn(control.cstate);
+            let _ = resource.change_all(&mut control, request, Kind::Hard);
+        }
+    }
+    resource.changed.wake_all();
+    link.data.shutdown();
+    link.meta.shutdown();
+    if let Ok(acks) = acks {
+        acks.stop();
+    }
+}
+
+fn packets(resource: &Arc<Resource>, link: &Arc<Link>, thread: &ThisThread) -> End {
+    loop {
+        if thread.should_stop() {
+            return End::Broken;
+        }
+        if let Err(end) = one_packet(resource, link) {
+            return end;
+        }
+    }
+}
+
+fn one_packet(resource: &Arc<Resource>, link: &Arc<Link>) -> Result<(), End> {
+    let mut head = [0u8; 16];
+    let place = head.get_mut(..header_bytes(link.version)).ok_or(End::Protocol)?;
+    receive_patiently(resource, link, place)?;
+    let connection = &resource.connection;
+    connection.data_received_at.store(super::device::now(), Relaxed);
+    let name = resource.display_name();
+    let header = Header::decode(link.version, place).map_err(|error| {
+        pr_err!("{}: data socket: {:?}\n", name, error);
+        End::Protocol
+    })?;
+    let command = header.known_command().map_err(|error| {
+        pr_err!("{}: data socket: {:?}\n", name, error);
+        End::Protocol
+    })?;
+    if command.socket() == Some(Side::Meta) {
+        pr_err!("{}: {} does not belong on the data socket\n", name, command.name());
+        return Err(End::Protocol);
+    }
+    let outcome = handle(resource, link, command, &header);
+    if matches!(outcome, Err(End::Protocol)) {
+        pr_err!("{}: error receiving {}, length {}\n", name, command.name(), header.length);
+    }
+    outcome
+}
+
+/// Receives, sending the acknowledgements that have gathered before it sleeps.
+fn receive_patiently(resource: &Arc<Resource>, link: &Link, place: &mut [u8]) -> Result<(), End> {
+    let mut done = 0;
+    while done < place.len() {
+        if resource.connection.has_acks() && !link.data.has_data() {
+            super::ack_receiver::send_acks(resource);
+        }
+        let Some(rest) = place.get_mut(done..) else { break };
+        match link.data.receive(rest) {
+            Ok(got) => done += got,
+            Err(NetError::Interrupted) if resource.control.lock().cstate == Conn::WFReportParams => {
+                // Only a signal that asks the thread to end, or to look at the state, comes here.
+                return Err(End::Broken);
+            }
+            Err(_) => return Err(End::Broken),
+        }
+    }
+    Ok(())
+}
+
+fn handle(resource: &Arc<Resource>, link: &Arc<Link>, command: Command, header: &Header) -> Result<(), End> {
+    match command {
+        Command::Data => receive_write(resource, link, header),
+        Command::Trim | Command::Zeroes => receive_discard(resource, link, command, header),
+        Command::DataReply | Command::RsDataReply => receive_reply(resource, link, command, header),
+        Command::Bitmap | Command::CompressedBitmap => super::greeting::receive_bitmap(resource, link, command, header),
+        _ => {
+            let mut payload = [0u8; 160];
+            let body = payload.get_mut(..header.length as usize).ok_or(End::Protocol)?;
+            if !body.is_empty() {
+                link.data.receive_exact(body)?;
+            }
+            dispatch(resource, link, command, header.volume, body)
+        }
+    }
+}
+
+fn dispatch(resource: &Arc<Resource>, link: &Arc<Link>, command: Command, volume: u16, body: &[u8]) -> Result<(), End> {
+    match command {
+        Command::UnplugRemote | Command::DelayProbe => Ok(()),
+        Command::Barrier => receive_barrier(resource, body),
+        Command::DataRequest | Command::RsDataRequest | Command::RsThinReq => receive_request(resource, command, volume, body),
+        Command::OutOfSync => {
+            let range = BlockRange::decode(command, body).map_err(|_| End::Protocol)?;
+            let device = find(resource, volume)?;
+            check(&device, range.sector, range.size_bytes, MAX_DISCARD_BYTES)?;
+            device.plane.lock().core.mark_out_of_sync(range.sector, range.size_bytes);
+            Ok(())
+        }
+        _ => resource.receive_report(link, command, volume, body),
+    }
+}
+
+/// The volume, which a packet with data has to name rightly.
+pub(crate) fn find(resource: &Resource, volume: u16) -> Result<Arc<Device>, End> {
+    resource.connection.volume_list().find(volume).cloned().ok_or_else(|| {
+        pr_err!("{}: packet for unknown volume {}\n", resource.display_name(), volume);
+        End::Protocol
+    })
+}
+
+fn check(device: &Device, sector: u64, size_bytes: u32, most: u32) -> Result<(), End> {
+    let sectors = device.plane.lock().core.bitmap.device_sectors().max(device.exported_sectors.load(Relaxed));
+    check_range(sector, u64::from(size_bytes), u64::from(most), sectors).map_err(|error| {
+        pr_err!("drbd{}: {:?} on a device of {} sectors\n", device.minor, error, sectors);
+        End::Protocol
+    })
+}
+
+/// Waits until another request of the peer may be in work.
+fn reserve(resource: &Arc<Resource>) -> Result<(), End> {
+    let connection = &resource.connection;
+    loop {
+        if connection.reserve_ack() {
+            return Ok(());
+        }
+        super::ack_receiver::send_acks(resource);
+        if resource.control.lock().cstate != Conn::WFReportParams {
+            return Err(End::Broken);
+        }
+        connection.peer_work_done.wait_interruptible_timeout(HZ / 10 + 1, || false);
+    }
+}
+
+fn receive_write(resource: &Arc<Resource>, link: &Link, header: &Header) -> Result<(), End> {
+    let mut head = [0u8; Data::BYTES];
+    link.data.receive_exact(&mut head)?;
+    let data = Data::decode(Command::Data, &head).map_err(|_| End::Protocol)?;
+    let device = find(resource, header.volume)?;
+    let size = header.length - Data::BYTES as u32;
+    check(&device, data.sector, size, MAX_DATA_BYTES)?;
+    reserve(resource)?;
+    let mut request = PeerIo::new(&device, PeerKind::Write(Op::Write), data.sector, size, data.id);
+    request.flags = data.flags;
+    request.epoch = open_epoch(resource)?;
+    let io = device.peer_ios.with_pages(&device.pages, size, request);
+    receive_into(resource, link, &io)?;
+    device.statistics.received.add(u64::from(size / 512));
+    run_write(resource, &device, &io);
+    Ok(())
+}
+
+fn receive_discard(resource: &Arc<Resource>, link: &Link, command: Command, header: &Header) -> Result<(), End> {
+    let mut head = [0u8; Discard::BYTES];
+    link.data.receive_exact(&mut head)?;
+    let discard = Discard::decode(command, &head).map_err(|_| End::Protocol)?;
+    let device = find(resource, header.volume)?;
+    check(&device, discard.data.sector, discard.size_bytes, MAX_DISCARD_BYTES)?;
+    reserve(resource)?;
+    // Zeroes are guaranteed in every case; giving blocks up is an optimisation this node leaves to its disk.
+    let mut request = PeerIo::new(&device, PeerKind::Write(Op::WriteZeroes), discard.data.sector, discard.size_bytes, discard.data.id);
+    request.flags = discard.data.flags & !data_flags::DISCARD;
+    request.epoch = open_epoch(resource)?;
+    let io = device.peer_ios.bare(request);
+    run_write(resource, &device, &io);
+    Ok(())
+}
+
+/// Receives the data of a request of the peer into its pages; gives its reservation back on failure.
+fn receive_into(resource: &Resource, link: &Link, io: &Io<PeerIo>) -> Result<(), End> {
+    let received = io.data().map_or(Ok(()), |pages| link.data.receive_segments(pages.segments()));
+    if received.is_err() {
+        resource.connection.put_acks(&[], 1);
+    }
+    Ok(received?)
+}
+
+/// The epoch that a write arriving now belongs to.
+fn open_epoch(resource: &Resource) -> Result<u32, End> {
+    Ok(resource.connection.epochs_in.lock().write_received().epoch)
+}
+
+/// Submits a write, or holds it until earlier epochs are on stable storage.
+fn run_write(resource: &Arc<Resource>, device: &Arc<Device>, io: &Io<PeerIo>) {
+    let connection = &resource.connection;
+    if io.flags & data_flags::SEND_RECEIVE_ACK != 0 {
+        let ack = Ack::Block {
+            command: Command::RecvAck.number(),
+            volume: device.volume,
+            id: io.id,
+            sector: io.sector,
+            size_bytes: io.size_bytes,
+        };
+        connection.put_acks(&[ack], 0);
+    }
+    let held = {
+        let epochs = connection.epochs_in.lock();
+        if epochs.may_submit(io.epoch) {
+            false
+        } else {
+            drop(epochs);
+            connection.hold(io.clone())
+        }
+    };
+    if held {
+        // The epoch may have ended meanwhile.
+        release_held(resource);
+        return;
+    }
+    connection.receiver_submits.store(true, Release);
+    peer_io::begin_write(device, io);
+    connection.receiver_submits.store(false, Release);
+}
+
+fn receive_barrier(resource: &Arc<Resource>, body: &[u8]) -> Result<(), End> {
+    let number = decode_barrier(body).map_err(|_| End::Protocol)?;
+    loop {
+        {
+            let mut epochs = resource.connection.epochs_in.lock();
+            if !epochs.is_full() {
+                let after = epochs.barrier(number);
+                drop(epochs);
+                follow_epoch(resource, after);
+                return Ok(());
+            }
+        }
+        if resource.control.lock().cstate != Conn::WFReportParams {
+            return Err(End::Broken);
+        }
+        resource.connection.peer_work_done.wait_interruptible_timeout(HZ / 50 + 1, || false);
+    }
+}
+
+/// Does what an event of the receiving epochs asks for; any context.
+pub(crate) fn follow_epoch(resource: &Arc<Resource>, after: AfterWrite) {
+    if after.flush {
+        super::connection::start_flush(resource);
+    }
+    if after.progress {
+        let connection = &resource.connection;
+        loop {
+            let ack = connection.epochs_in.lock().next_ack();
+            let Some(ack) = ack else { break };
+            connection.put_acks(&[Ack::Barrier { number: ack.number, set_size: ack.set_size }], 0);
+        }
+        if connection.epochs_in.lock().needs_flush() {
+            super::connection::start_flush(resource);
+        }
+        if connection.has_held() {
+            super::connection::start_release(resource);
+        }
+        connection.acks_waiting(resource);
+    }
+}
+
+/// Submits held writes whose epoch may run now. Process context.
+pub(crate) fn release_held(resource: &Arc<Resource>) {
+    loop {
+        let connection = &resource.connection;
+        let Some(io) = connection.take_held() else { return };
+        let device = io.device.clone();
+        peer_io::begin_write(&device, &io);
+    }
+}
+
+fn receive_request(resource: &Arc<Resource>, command: Command, volume: u16, body: &[u8]) -> Result<(), End> {
+    let request = BlockRequest::decode(command, body).map_err(|_| End::Protocol)?;
+    let device = find(resource, volume)?;
+    check(&device, request.sector, request.size_bytes, MAX_DATA_BYTES)?;
+    reserve(resource)?;
+    let kind = if command == Command::DataRequest { PeerKind::Read } else { PeerKind::ResyncRead };
+    let io = device.peer_ios.with_pages(
+        &device.pages,
+        request.size_bytes,
+        PeerIo::new(&device, kind, request.sector, request.size_bytes, request.id),
+    );
+    peer_io::begin_read(&device, &io);
+    Ok(())
+}
+
+fn receive_reply(resource: &Arc<Resource>, link: &Link, command: Command, header: &Header) -> Result<(), End> {
+    let mut head = [0u8; Data::BYTES];
+    link.data.receive_exact(&mut head)?;
+    let data = Data::decode(command, &head).map_err(|_| End::Protocol)?;
+    let device = find(resource, header.volume)?;
+    let size = header.length - Data::BYTES as u32;
+    check(&device, data.sector, size, MAX_DATA_BYTES)?;
+    device.statistics.received.add(u64::from(size / 512));
+    if command == Command::RsDataReply {
+        return receive_resync(resource, link, &device, &data, size);
+    }
+    let io = {
+        let mut plane = device.plane.lock();
+        let slot = plane.core.find_remote_read(u64::from_be_bytes(data.id), data.sector, size).map_err(|_| End::Protocol)?;
+        (slot, plane.take(slot))
+    };
+    let (slot, io) = io;
+    if let Some(io) = &io {
+        if let Some(pages) = io.data() {
+            link.data.receive_segments(pages.segments())?;
+        }
+    }
+    let actions = device.plane.lock().core.remote_read_done(slot);
+    if let Some(io) = io {
+        io.finish_parent(BlkStatus::OK);
+    }
+    device.follow(&actions);
+    Ok(())
+}
+
+fn receive_resync(resource: &Arc<Resource>, link: &Link, device: &Arc<Device>, data: &Data, size: u32) -> Result<(), End> {
+    let slot = device.plane.lock().core.find_resync_request(data.sector, size).ok_or_else(|| {
+        pr_err!("drbd{}: resync data for sector {} that was not asked for\n", device.minor, data.sector);
+        End::Protocol
+    })?;
+    reserve(resource)?;
+    let request = PeerIo::new(device, PeerKind::ResyncWrite, data.sector, size, SYNCER_ID);
+    let io = device.peer_ios.with_pages(&device.pages, size, request);
+    receive_into(resource, link, &io)?;
+    io.slot.store(slot, Relaxed);
+    device.resync_in_flight.fetch_sub(size, Relaxed);
+    resource.connection.receiver_submits.store(true, Release);
+    peer_io::begin_resync_write(device, &io);
+    resource.connection.receiver_submits.store(false, Release);
+    Ok(())
+}
+
+/// DC-4: after the sockets are closed.
+fn clean_up(resource: &Arc<Resource>) {
+    let connection = &resource.connection;
+    if let Some(link) = connection.set_link(None) {
+        link.data.shutdown();
+        link.meta.shutdown();
+    }
+    connection.drop_held();
+    {
+        let mut control = resource.control.lock();
+        control.state_sent = false;
+        control.pending_change = None;
+        for volume in control.volumes.iter_mut() {
+            volume.pending_change = None;
+            volume.peer_uuids = None;
+            volume.peer_sizes = None;
+            volume.receiving = None;
+            volume.consider_resync = false;
+        }
+    }
+    connection.ping_wait.wake_all();
+    connection.clear_queues();
+    // The new generation is on disk before anything completes without the peer.
+    resource.flush_worker(super::metadata::METADATA_TIMEOUT_SECONDS * HZ);
+    let list = connection.volume_list();
+    for device in list.volumes.iter() {
+        lose_requests(device);
+    }
+    // Work of the peer that is still at the disks belongs to the old epochs.
+    connection.peer_work_done.wait_timeout(super::metadata::METADATA_TIMEOUT_SECONDS * HZ, || {
+        super::ack_receiver::send_acks(resource);
+        connection.peer_requests_in_work() == 0
+    });
+    connection.clear_queues();
+    connection.epochs_in.lock().reset();
+    connection.epochs_out.lock().reset();
+    for device in list.volumes.iter() {
+        device.sequence.store(0, Relaxed);
+        let _ = resource.write_bitmap(device.volume);
+    }
+    resource.control.lock().peer_role = Role::Unknown;
+}
+
+/// EP-6: every request that the peer had is settled without it.
+fn lose_requests(device: &Arc<Device>) {
+    loop {
+        let (actions, held, read) = {
+            let mut plane = device.plane.lock();
+            let Some((slot, entry, actions)) = plane.core.take_lost() else { break };
+            let read = entry.operation == drbd_core::engine::table::Operation::RemoteRead;
+            let held = if actions.complete.is_some() { plane.take(slot) } else { None };
+            (actions, held, read)
+        };
+        match held {
+            Some(io) if read => device.fail_or_retry_read(io),
+            held => device.finish(held, &actions),
+        }
+    }
+    loop {
+        let request = device.plane.lock().core.take_unanswered_resync_request();
+        let Some(request) = request else { break };
+        device.resync_in_flight.fetch_sub(request.size_bytes, Relaxed);
+        device.resync_pending.fetch_add(-1, Full);
+    }
+    device.retry_waiting();
+}

@@ -1,0 +1,416 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Reports of the peer: parameters, sizes, generations, states, and its requests for state changes (wire-protocol.md sections 6 to 8, 16).
+
+use super::connection::Link;
+use super::control::facts;
+use super::packets;
+use super::prelude::*;
+use super::receiver::End;
+use super::resource::{Control, Resource};
+use drbd_core::handshake::decide::{decide, Action, Policies, Reason, Situation};
+use drbd_core::handshake::protocol::{size_diskless, size_with_disk, SizeOutcome};
+use drbd_core::handshake::report::{interpret, Meaning, ReportFacts};
+use drbd_core::handshake::Peer;
+use drbd_core::md::Uuids;
+use drbd_core::state::vector::word;
+use drbd_core::state::{Conn, Disk, Kind, Request, Role, State};
+use drbd_core::wire::packet::{decode_state_change, decode_sync_uuid, decode_word};
+use drbd_core::wire::params::{uuid_flags, Sizes, SyncParam, UuidsPacket};
+use drbd_core::wire::Command;
+
+impl Resource {
+    /// A packet of the control plane.
+    pub(crate) fn receive_report(self: &Arc<Self>, link: &Arc<Link>, command: Command, volume: u16, body: &[u8]) -> Result<(), End> {
+        let version = link.version;
+        match command {
+            Command::Protocol | Command::ProtocolUpdate => return self.receive_protocol(command, version, body),
+            Command::StateChgReq | Command::ConnStChgReq => return self.receive_change(link, command, volume, body),
+            _ => {}
+        }
+        // Parameters of a volume unknown here are read and dropped (section 6).
+        if self.control.lock().index(volume).is_none() {
+            return match command {
+                Command::SyncParam | Command::SyncParam89 | Command::Sizes | Command::Uuids | Command::State => Ok(()),
+                _ => Err(End::Protocol),
+            };
+        }
+        match command {
+            Command::SyncParam | Command::SyncParam89 => self.receive_sync_param(version, volume, body),
+            Command::Sizes => self.receive_sizes(link, volume, body),
+            Command::Uuids => self.receive_uuids(volume, body),
+            Command::State => self.receive_state(link, volume, body),
+            Command::SyncUuid => self.receive_sync_uuid(volume, body),
+            _ => {
+                pr_err!("{}: {} is not expected now\n", self.display_name(), command.name());
+                Err(End::Protocol)
+            }
+        }
+    }
+
+    fn receive_change(self: &Arc<Self>, link: &Arc<Link>, command: Command, volume: u16, body: &[u8]) -> Result<(), End> {
+        let (mask, value) = decode_state_change(command, body).map_err(|_| End::Protocol)?;
+        let request = Request { mask, value };
+        let whole = command == Command::ConnStChgReq || (link.version < 100 && request.conn_value() == Some(Conn::Disconnecting));
+        let code = {
+            let mut control = self.control.lock();
+            if whole {
+                self.change_connection_by_peer(&mut control, request)
+            } else {
+                self.change_by_peer(&mut control, volume, request)
+            }
+        };
+        let reply = if command == Command::ConnStChgReq { Command::ConnStChgReply } else { Command::StateChgReply };
+        let packet = packets::packet(link.version, volume, reply, &code.to_be_bytes()).map_err(|_| End::Broken)?;
+        let one_at_a_time = self.connection.meta_send.lock();
+        let sent = link.meta.send(&packet.bytes, More::No, &mut || false);
+        drop(one_at_a_time);
+        sent?;
+        self.changed.wake_all();
+        if self.control.lock().cstate == Conn::TearDown {
+            return Err(End::Broken);
+        }
+        Ok(())
+    }
+
+    /// CO-8: algorithms have to match during the handshake; numbers are adopted.
+    fn receive_sync_param(&self, version: u32, volume: u16, body: &[u8]) -> Result<(), End> {
+        let peer = SyncParam::decode(version, body).map_err(|_| End::Protocol)?;
+        let mut control = self.control.lock();
+        let matches = control.net.as_ref().is_some_and(|net| {
+            (version < 88 || net.verify_alg() == peer.verify) && (version < 89 || net.csums_alg() == peer.csums)
+        });
+        let Some(volume) = control.volume(volume) else { return Ok(()) };
+        if volume.state.conn == Conn::WFReportParams && !matches {
+            pr_err!("{}: incompatible verify-alg or csums-alg settings\n", self.display_name());
+            return Err(End::Refused);
+        }
+        if let Some(disk) = volume.disk.as_mut() {
+            let table = drbd_core::genl::attributes::DISK_CONF;
+            let numbers = &mut disk.conf.numbers;
+            numbers.set(table, 8, u64::from(peer.resync_rate.max(1)));
+            if let Some(controller) = peer.controller {
+                numbers.set(table, 11, u64::from(controller.plan_ahead.min(300)));
+                numbers.set(table, 12, u64::from(controller.delay_target));
+                numbers.set(table, 13, u64::from(controller.fill_target));
+                numbers.set(table, 14, u64::from(controller.max_rate));
+            }
+        }
+        Ok(())
+    }
+
+    /// SZ-4 to SZ-7.
+    fn receive_sizes(self: &Arc<Self>, link: &Link, number: u16, body: &[u8]) -> Result<(), End> {
+        let sizes = Sizes::decode(link.features, body).map_err(|_| End::Protocol)?;
+        let (device, outcome, answer) = {
+            let mut control = self.control.lock();
+            let (version, features) = (control.version, control.features);
+            let Some(volume) = control.volume(number) else { return Ok(()) };
+            volume.peer_sizes = Some(sizes);
+            let connecting = volume.state.conn == Conn::WFReportParams || volume.state.pdsk == Disk::Diskless;
+            let usable = volume.state.disk >= Disk::Outdated;
+            let current = volume.sectors;
+            let primary = volume.state.role == Role::Primary;
+            let outcome = match volume.disk.as_ref() {
+                Some(disk) => {
+                    let own = super::attach::usable_sectors(disk);
+                    let user = [disk.conf.disk_sectors(), sizes.user_sectors].into_iter().filter(|size| *size != 0).min().unwrap_or(0);
+                    size_with_disk(own, sizes.disk_sectors, disk.la_size, user, current, usable, connecting)
+                }
+                None => size_diskless(&sizes, current, primary),
+            };
+            let answer = volume.state.conn >= Conn::Connected && sizes.current_sectors != volume.sectors;
+            let answer = answer.then(|| packets::sizes(version, features, volume, false));
+            if let Some(disk) = volume.disk.as_mut() {
+                disk.peer_max_bio_bytes = sizes.max_bio_bytes;
+            }
+            (volume.device.clone(), outcome, answer)
+        };
+        match outcome {
+            SizeOutcome::Keep => {}
+            SizeOutcome::WouldShrink(from, to) => {
+                pr_err!("drbd{}: the peer's disk size is too small ({} < {} sectors)\n", device.minor, to, from);
+                return Err(End::Refused);
+            }
+            SizeOutcome::Use(sectors) => self.set_size(&device, sectors).map_err(|_| End::Broken)?,
+        }
+        if let Some(packet) = answer {
+            self.send(number, packet);
+        }
+        Ok(())
+    }
+
+    /// A new size in force: bitmap, capacity, superblock (SZ-8).
+    fn set_size(self: &Arc<Self>, device: &Arc<super::device::Device>, sectors: u64) -> Result {
+        use drbd_core::bitmap::arithmetic::pages_for_bits;
+        use drbd_core::bitmap::bits_for_sectors;
+        let number = device.volume;
+        let attached = {
+            let mut control = self.control.lock();
+            let Some(volume) = control.volume(number) else { return Ok(()) };
+            if volume.sectors == sectors {
+                return Ok(());
+            }
+            volume.sectors = sectors;
+            if let Some(disk) = volume.disk.as_mut() {
+                disk.la_size = sectors;
+            }
+            volume.disk.is_some()
+        };
+        if attached {
+            let pages = super::storage::BitmapPages::new(pages_for_bits(bits_for_sectors(sectors)))?;
+            let empty = super::storage::BitmapPages::new(0)?;
+            let old = {
+                let mut plane = device.plane.lock();
+                let old = core::mem::replace(&mut plane.core.bitmap, drbd_core::bitmap::Bitmap::new(empty, 0));
+                let (new, old) = old.resized(pages, sectors, true);
+                plane.core.bitmap = new;
+                old
+            };
+            drop(old);
+            self.write_bitmap(number)?;
+            self.write_superblock(number)?;
+        }
+        device.exported_sectors.store(sectors, Relaxed);
+        if let Some(node) = device.node() {
+            node.set_capacity_and_notify(sectors);
+        }
+        Ok(())
+    }
+
+    fn receive_uuids(self: &Arc<Self>, number: u16, body: &[u8]) -> Result<(), End> {
+        let packet = UuidsPacket::decode(body).map_err(|_| End::Protocol)?;
+        let mut write = false;
+        {
+            let mut control = self.control.lock();
+            let Some(index) = control.index(number) else { return Ok(()) };
+            let Some(volume) = control.volumes.get_mut(index) else { return Ok(()) };
+            let uuids = Uuids::from_array(packet.uuids);
+            volume.peer_uuids = Some((uuids, packet.dirty_bits, packet.flags));
+            let state = volume.state;
+            let diskless_primary = state.disk < Disk::Inconsistent && state.role == Role::Primary;
+            if diskless_primary && volume.effective_uuid != 0 && !drbd_core::md::uuids::same(volume.effective_uuid, uuids.current) {
+                if state.conn < Conn::Connected || state.pdsk == Disk::Diskless {
+                    pr_err!("drbd{}: Can only connect to data with current UUID={:016X}\n", volume.device.minor, volume.effective_uuid & !1);
+                    return Err(End::Refused);
+                }
+                volume.effective_uuid = uuids.current;
+            } else if state.disk < Disk::Inconsistent {
+                volume.effective_uuid = uuids.current;
+            }
+            // UU-13: skip the initial sync.
+            let skip = packet.flags & uuid_flags::SKIP_INITIAL_SYNC != 0;
+            let fresh = volume.disk.as_ref().is_some_and(|disk| disk.uuids.current == drbd_core::md::uuids::JUST_CREATED);
+            if skip && fresh && state.conn == Conn::Connected && control.version >= 90 {
+                let Some(volume) = control.volumes.get_mut(index) else { return Ok(()) };
+                volume.device.plane.lock().core.bitmap.fill(false);
+                if let Some(disk) = volume.disk.as_mut() {
+                    disk.uuids.current = uuids.current & !1;
+                    disk.uuids.bitmap = 0;
+                }
+                volume.effective_uuid = uuids.current;
+                volume.log_suspended = false;
+                self.hard(&mut control, index, Request::none().disk(Disk::UpToDate).pdsk(Disk::UpToDate));
+                write = true;
+            }
+        }
+        if write {
+            let _ = self.write_bitmap(number);
+            let _ = self.write_superblock(number);
+        }
+        Ok(())
+    }
+
+    /// UU-10: the resync starts here.
+    fn receive_sync_uuid(self: &Arc<Self>, number: u16, body: &[u8]) -> Result<(), End> {
+        let sync = decode_sync_uuid(body).map_err(|_| End::Protocol)?;
+        let ready = self.wait_control(10 * HZ, |control| {
+            control.cstate != Conn::WFReportParams
+                || control.volume(number).is_none_or(|volume| matches!(volume.state.conn, Conn::WFSyncUUID | Conn::Behind))
+        });
+        if !ready || self.control.lock().cstate != Conn::WFReportParams {
+            return Err(End::Broken);
+        }
+        if let Some(disk) = self.control.lock().volume(number).and_then(|volume| volume.disk.as_mut()) {
+            disk.uuids.start_as_target(sync);
+        }
+        let _ = self.write_superblock(number);
+        let mut control = self.control.lock();
+        if let Some(index) = control.index(number) {
+            self.begin_resync(&mut control, index, false);
+        }
+        Ok(())
+    }
+
+    /// P_STATE (section 7).
+    fn receive_state(self: &Arc<Self>, link: &Arc<Link>, number: u16, body: &[u8]) -> Result<(), End> {
+        let raw = decode_word(Command::State, body).map_err(|_| End::Protocol)?;
+        let peer = State::unpack(raw).map_err(|error| {
+            pr_err!("{}: impossible state {:08x} of the peer\n", self.display_name(), error.got);
+            End::Protocol
+        })?;
+        let mut control = self.control.lock();
+        let Some(index) = control.index(number) else { return Ok(()) };
+        let Some(volume) = control.volumes.get_mut(index) else { return Ok(()) };
+        let own = volume.state;
+        let facts = ReportFacts {
+            has_peer_uuids: volume.peer_uuids.is_some(),
+            peer_found_inconsistent: volume.peer_uuids.is_some_and(|known| known.2 & uuid_flags::INCONSISTENT != 0),
+            consider_resync: volume.consider_resync,
+        };
+        volume.consider_resync = false;
+        match interpret(&own, &peer, &facts) {
+            Meaning::Lost => Err(End::Broken),
+            Meaning::Ignore => Ok(()),
+            Meaning::FinishResync => {
+                drop(control);
+                self.finish_source(number);
+                Ok(())
+            }
+            Meaning::FinishVerify => {
+                self.hard(&mut control, index, Request::none().conn(Conn::Connected));
+                Ok(())
+            }
+            Meaning::Adopt { handshake, peer_disk, conn } => {
+                let conn = if handshake { self.run_handshake(&mut control, index, &peer, peer_disk)? } else { Some(conn) };
+                let Some(conn) = conn else { return Ok(()) };
+                self.adopt(&mut control, link, index, &own, &peer, peer_disk, conn)
+            }
+        }
+    }
+
+    /// The comparison and what it leads to; `None`: the peer's attach was refused, stay as we are.
+    fn run_handshake(&self, control: &mut Control, index: usize, peer: &State, peer_disk: Disk) -> Result<Option<Conn>, End> {
+        let (resolver, version, features, dry_run, discard) =
+            (control.resolver, control.version, control.features, control.dry_run, control.discard_my_data);
+        let policies = control.net.as_ref().map_or(Policies::default(), |net| Policies {
+            after_sb_0p: net.after_sb_0p(),
+            after_sb_1p: net.after_sb_1p(),
+            after_sb_2p: net.after_sb_2p(),
+            rr_conflict: net.rr_conflict(),
+            always_asbp: net.always_asbp(),
+        });
+        let Some(volume) = control.volumes.get_mut(index) else { return Ok(None) };
+        let dirty_bits = volume.device.plane.lock().core.bitmap.weight();
+        let own_disk = match (volume.state.disk, volume.found) {
+            (Disk::Negotiating, Some(found)) => found.0,
+            (disk, _) => disk,
+        };
+        let (peer_uuids, peer_bits, peer_flags) = volume.peer_uuids.unwrap_or_default();
+        let situation = Situation {
+            own: Peer {
+                uuids: volume.uuids(),
+                dirty_bits,
+                crashed_primary: volume.disk.as_ref().is_some_and(|disk| disk.crashed_primary),
+                discard_my_data: discard,
+                role: volume.state.role,
+            },
+            peer: Peer {
+                uuids: peer_uuids,
+                dirty_bits: peer_bits,
+                crashed_primary: peer_flags & uuid_flags::CRASHED_PRIMARY != 0,
+                discard_my_data: peer_flags & uuid_flags::DISCARD_MY_DATA != 0,
+                role: peer.role,
+            },
+            own_disk,
+            live_disk: volume.state.disk,
+            peer_disk,
+            version,
+            features,
+            resolver,
+            policies,
+            dry_run,
+        };
+        let decision = decide(&situation);
+        let minor = volume.device.minor;
+        pr_info!("drbd{}: uuid_compare()={} by rule {}\n", minor, decision.comparison.number(), decision.comparison.rule);
+        match decision.comparison.correction {
+            drbd_core::handshake::compare::Correction::Own(uuids) => {
+                if let Some(disk) = volume.disk.as_mut() {
+                    disk.uuids = uuids;
+                }
+            }
+            drbd_core::handshake::compare::Correction::Peer(uuids) => volume.peer_uuids = Some((uuids, peer_bits, peer_flags)),
+            drbd_core::handshake::compare::Correction::None => {}
+        }
+        let attaching = (volume.state.disk == Disk::Negotiating, peer.disk == Disk::Negotiating);
+        match decision.action {
+            Action::None => Ok(Some(Conn::Connected)),
+            Action::Source { full } | Action::Target { full } => {
+                if full {
+                    volume.device.plane.lock().core.bitmap.fill(true);
+                    pr_info!("drbd{}: full sync: all bits set\n", minor);
+                }
+                let source = matches!(decision.action, Action::Source { .. });
+                Ok(Some(if source { Conn::WFBitMapS } else { Conn::WFBitMapT }))
+            }
+            Action::Refuse(reason) => self.refuse(control, index, reason, attaching),
+        }
+    }
+
+    /// HS-40 to HS-42.
+    fn refuse(&self, control: &mut Control, index: usize, reason: Reason, attaching: (bool, bool)) -> Result<Option<Conn>, End> {
+        let name = self.display_name();
+        match reason {
+            Reason::SplitBrain => pr_alert!("{}: Split-Brain detected but unresolved, dropping connection!\n", name),
+            Reason::Unrelated => pr_alert!("{}: Unrelated data, aborting!\n", name),
+            other => pr_err!("{}: connection refused: {:?}\n", name, other),
+        }
+        if attaching.0 {
+            self.hard(control, index, Request::none().disk(Disk::Failed));
+            return Ok(None);
+        }
+        if attaching.1 {
+            pr_err!("{}: the peer's attach was refused\n", name);
+            return Ok(None);
+        }
+        Err(End::Refused)
+    }
+
+    /// Steps 8 and 9: takes over what the peer reported.
+    #[allow(clippy::too_many_arguments)]
+    fn adopt(
+        self: &Arc<Self>,
+        control: &mut Control,
+        link: &Arc<Link>,
+        index: usize,
+        own: &State,
+        peer: &State,
+        peer_disk: Disk,
+        conn: Conn,
+    ) -> Result<(), End> {
+        let establishing = own.conn == Conn::WFReportParams;
+        let mut request = Request::none()
+            .conn(conn)
+            .peer(peer.role)
+            .pdsk(peer_disk)
+            .flag(word::PEER_ISP, peer.aftr_isp || peer.user_isp);
+        if own.disk == Disk::Negotiating && matches!(conn, Conn::Connected | Conn::WFBitMapS) {
+            let found = control.volumes.get(index).and_then(|volume| volume.found);
+            request = request.disk(found.map_or(Disk::Inconsistent, |found| found.0));
+        } else if own.disk == Disk::Negotiating {
+            request = request.disk(Disk::Inconsistent);
+        }
+        control.peer_role = peer.role;
+        let kind = if establishing { Kind::Soft } else { Kind::Hard };
+        self.change(control, index, request, kind).map_err(|refusal| {
+            pr_err!("{}: connection refused: {}\n", self.display_name(), refusal.text());
+            End::Refused
+        })?;
+        if establishing {
+            let waiting = control.volumes.iter().any(|volume| volume.state.conn == Conn::WFReportParams);
+            if !waiting {
+                control.state_sent = false;
+                self.changed.wake_all();
+            }
+        }
+        let Some(volume) = control.volumes.get(index) else { return Ok(()) };
+        let now = volume.state.conn;
+        let wants = !establishing && own.conn == Conn::Connected && now > Conn::Connected;
+        if wants && peer.conn <= Conn::Connected && peer.disk != Disk::Negotiating && own.disk != Disk::Negotiating {
+            self.send(volume.number(), packets::uuids(link.version, volume, false, 0));
+            self.send(volume.number(), packets::state(link.version, volume.number(), &volume.state));
+        }
+        let _ = facts(control, index);
+        Ok(())
+    }
+}

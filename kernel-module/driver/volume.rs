@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What the control plane knows of a volume. Lives in [`super::resource::Control`], under the control mutex.
+
+use super::device::Device;
+use super::prelude::*;
+use drbd_core::genl::DiskConf;
+use drbd_core::md::{Index, Layout, Uuids};
+use drbd_core::resync::Progress;
+use drbd_core::state::{Disk as DiskState, State};
+use drbd_core::wire::bitmap_transfer::Transfer;
+use drbd_core::wire::params::Sizes;
+
+/// A volume of a resource.
+pub(crate) struct Volume {
+    pub(crate) device: Arc<Device>,
+    pub(crate) state: State,
+    pub(crate) disk: Option<KBox<Attached>>,
+    /// Generation of the data this node may use (behaviour.md UU-5).
+    pub(crate) effective_uuid: u64,
+    /// The peer's generations, dirty bits and flags, from its P_UUIDS.
+    pub(crate) peer_uuids: Option<(Uuids, u64, u64)>,
+    pub(crate) peer_sizes: Option<Sizes>,
+    /// Disk and peer disk as attach found them, while Negotiating (SAN-4).
+    pub(crate) found: Option<(DiskState, DiskState)>,
+    /// A change that waits for the peer: its answer, when it came.
+    pub(crate) pending_change: Option<Option<i32>>,
+    /// A new current UUID has to be on disk before I/O goes on.
+    pub(crate) uuid_pending: bool,
+    /// The administrator (attach, detach) holds I/O back.
+    pub(crate) frozen: u32,
+    /// All bits are set while disconnected: the activity log is not needed (metadata.md 6.3).
+    pub(crate) log_suspended: bool,
+    pub(crate) consider_resync: bool,
+    /// Size of the device in sectors.
+    pub(crate) sectors: u64,
+    /// Bitmap being received.
+    pub(crate) receiving: Option<Transfer>,
+    pub(crate) resync: Progress,
+    /// Where the next resync request starts, in bits.
+    pub(crate) resync_cursor: u64,
+    /// Number for the next activity-log transaction, kept over detach (metadata.md 6.2).
+    pub(crate) log_number: u32,
+    pub(crate) log_initialized: bool,
+}
+
+/// An attached disk.
+pub(crate) struct Attached {
+    pub(crate) conf: DiskConf,
+    pub(crate) backing: BlockDev,
+    pub(crate) meta: BlockDev,
+    pub(crate) index: Index,
+    pub(crate) layout: Layout,
+    pub(crate) uuids: Uuids,
+    pub(crate) device_uuid: u64,
+    pub(crate) la_size: u64,
+    pub(crate) peer_max_bio_bytes: u32,
+    /// Crashed while Primary (UU-17).
+    pub(crate) crashed_primary: bool,
+    /// FULL_SYNC and AL_DISABLED, which no state decides.
+    pub(crate) kept_flags: u32,
+}
+
+impl Volume {
+    /// An unconfigured volume.
+    pub(crate) fn new(device: Arc<Device>) -> Self {
+        Self {
+            device,
+            state: State::default(),
+            disk: None,
+            effective_uuid: 0,
+            peer_uuids: None,
+            peer_sizes: None,
+            found: None,
+            pending_change: None,
+            uuid_pending: false,
+            frozen: 0,
+            log_suspended: false,
+            consider_resync: false,
+            sectors: 0,
+            receiving: None,
+            resync: Progress::new(),
+            resync_cursor: 0,
+            log_number: 0,
+            log_initialized: false,
+        }
+    }
+
+    /// Number of the volume.
+    pub(crate) fn number(&self) -> u16 {
+        self.device.volume
+    }
+
+    /// Generations, with or without a disk.
+    pub(crate) fn uuids(&self) -> Uuids {
+        self.disk.as_ref().map_or(Uuids::default(), |disk| disk.uuids)
+    }
+}

@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The worker thread of a resource: carries out what follows from changes of state, in order (behaviour.md 2.8), applies the policy for
+//! disk errors, and makes the resync requests.
+
+use super::control::publish;
+use super::device::Device;
+use super::prelude::*;
+use super::queue::Outgoing;
+use super::resource::{AfterChange, Resource};
+use drbd_core::md::uuids;
+use drbd_core::state::{Conn, Disk, Effects, Request, Role};
+
+/// How often the worker looks at running resyncs.
+const TURN_MS: u64 = 100;
+
+/// Body of the thread.
+pub(crate) fn run(resource: &Arc<Resource>, thread: &ThisThread) {
+    let mut next_turn = jiffies();
+    while !thread.should_stop() {
+        let woken = || resource.worker_woken.load(Acquire);
+        let left = next_turn.wrapping_sub(jiffies());
+        let timeout = if resource.has_resync() { left.min(jiffies_from_ms(TURN_MS)) } else { HZ };
+        resource.worker_wait.wait_interruptible_timeout(timeout, woken);
+        if thread.should_stop() {
+            break;
+        }
+        thread.flush_signals();
+        resource.worker_woken.store(false, Release);
+        resource.carry_out_changes();
+        resource.handle_disk_errors();
+        if !crate::kapi::time::is_before(jiffies(), next_turn) {
+            next_turn = jiffies().wrapping_add(jiffies_from_ms(TURN_MS));
+            resource.resync_turn();
+        }
+        resource.check_resync_end();
+    }
+    resource.carry_out_changes();
+}
+
+impl Resource {
+    fn carry_out_changes(self: &Arc<Self>) {
+        loop {
+            let change = {
+                let mut control = self.control.lock();
+                if control.after.is_empty() {
+                    return;
+                }
+                control.after.remove(0).ok()
+            };
+            if let Some(change) = change {
+                self.carry_out(&change);
+            }
+            self.control.lock().changes_done += 1;
+            self.changed.wake_all();
+        }
+    }
+
+    fn device_of(&self, number: u16) -> Option<Arc<Device>> {
+        self.control.lock().volume(number).map(|volume| volume.device.clone())
+    }
+
+    /// All effects of one change, in the documented order.
+    fn carry_out(self: &Arc<Self>, change: &AfterChange) {
+        let (number, effects) = (change.volume, change.effects);
+        let Some(device) = self.device_of(number) else { return };
+        super::status::notify_change(self, &device, change);
+        for (effect, _) in Effects::ALL {
+            if effects.has(*effect) {
+                self.carry_out_one(&device, change, *effect);
+            }
+        }
+    }
+
+    fn carry_out_one(self: &Arc<Self>, device: &Arc<Device>, change: &AfterChange, effect: Effects) {
+        let number = change.volume;
+        match effect {
+            Effects::CLEAR_CRASHED_PRIMARY => {
+                if let Some(disk) = self.control.lock().volume(number).and_then(|volume| volume.disk.as_mut()) {
+                    disk.crashed_primary = false;
+                }
+            }
+            Effects::SEND_SYNC_UUID => self.send_sync_uuid(number),
+            Effects::GREET_ATTACHED_PEER | Effects::ANNOUNCE_ATTACH => {
+                self.greet(number, effect == Effects::ANNOUNCE_ATTACH, &change.new);
+            }
+            Effects::SEND_BITMAP => {
+                self.connection.enqueue(number, Outgoing::Bitmap);
+            }
+            Effects::NEW_CURRENT_UUID => self.rotate_uuid(number),
+            Effects::WRITE_BITMAP | Effects::WRITE_CHANGED_BITMAP => {
+                let _ = self.write_bitmap(number);
+            }
+            Effects::SEND_STATE => {
+                let version = self.control.lock().version;
+                self.send(number, super::packets::state(version, number, &change.new));
+            }
+            Effects::START_FULL_SYNC => self.start_full_sync(number, change.new.conn),
+            Effects::DISK_FAILED => {
+                if change.new.conn >= Conn::Connected {
+                    let version = self.control.lock().version;
+                    self.send(number, super::packets::state(version, number, &change.new));
+                }
+                self.drain_disk(device);
+            }
+            Effects::DISK_GONE => {
+                if change.new.conn >= Conn::Connected {
+                    let version = self.control.lock().version;
+                    self.send(number, super::packets::state(version, number, &change.new));
+                }
+                self.release_disk(device);
+            }
+            Effects::WRITE_SUPERBLOCK => {
+                let _ = self.write_superblock(number);
+            }
+            _ => {}
+        }
+    }
+
+    /// AC-7, AC-13.
+    fn greet(&self, number: u16, with_sizes: bool, state: &drbd_core::state::State) {
+        let mut control = self.control.lock();
+        let (version, features) = (control.version, control.features);
+        let Some(volume) = control.volume(number) else { return };
+        if with_sizes {
+            self.send(number, super::packets::sizes(version, features, volume, false));
+        }
+        self.send(number, super::packets::uuids(version, volume, false, 0));
+        self.send(number, super::packets::state(version, number, state));
+    }
+
+    /// AC-9, UU-1: the new generation is on disk before any write completes without the peer.
+    fn rotate_uuid(&self, number: u16) {
+        {
+            let mut control = self.control.lock();
+            if let Some(volume) = control.volume(number) {
+                let primary = volume.state.role == Role::Primary;
+                if let Some(disk) = volume.disk.as_mut().filter(|disk| disk.uuids.bitmap == 0) {
+                    disk.uuids.new_current(random_u64(), primary);
+                    volume.effective_uuid = disk.uuids.current;
+                    pr_info!("drbd{}: new current UUID {:016X}\n", volume.device.minor, disk.uuids.current & !1);
+                }
+            }
+        }
+        let _ = self.write_superblock(number);
+        let mut control = self.control.lock();
+        let Some(index) = control.index(number) else { return };
+        let (version, connected) = (control.version, control.cstate == Conn::WFReportParams);
+        if let Some(volume) = control.volumes.get_mut(index) {
+            volume.uuid_pending = false;
+            if connected && volume.state.conn >= Conn::Connected {
+                self.send(number, super::packets::uuids(version, volume, false, 0));
+            }
+        }
+        publish(&control, index, true);
+    }
+
+    /// AC-6, UU-9.
+    fn send_sync_uuid(&self, number: u16) {
+        let sync = {
+            let mut control = self.control.lock();
+            let Some(disk) = control.volume(number).and_then(|volume| volume.disk.as_mut()) else { return };
+            disk.uuids.start_as_source(random_u64())
+        };
+        let _ = self.write_superblock(number);
+        let version = self.control.lock().version;
+        self.send(number, super::packets::sync_uuid(version, number, sync));
+    }
+
+    /// AC-18.
+    fn start_full_sync(&self, number: u16, conn: Conn) {
+        let written = self.set_all_bits(number);
+        let mut control = self.control.lock();
+        let Some(index) = control.index(number) else { return };
+        let next = match (written, conn) {
+            (Err(_), _) => Conn::Connected,
+            (Ok(()), Conn::StartingSyncT) => Conn::WFSyncUUID,
+            (Ok(()), _) => {
+                self.begin_resync(&mut control, index, true);
+                return;
+            }
+        };
+        self.hard(&mut control, index, Request::none().conn(next));
+    }
+
+    /// ER-1: what on-io-error says about errors noted since the last look.
+    fn handle_disk_errors(self: &Arc<Self>) {
+        let list = self.connection.volume_list();
+        for device in list.volumes.iter() {
+            let errors = device.errors.xchg(0, Full);
+            if errors == 0 {
+                continue;
+            }
+            let mut control = self.control.lock();
+            let Some(index) = control.index(device.volume) else { continue };
+            let policy = control.volumes.get(index).and_then(|volume| volume.disk.as_ref()).map_or(2, |disk| disk.conf.on_io_error());
+            let metadata = errors >= super::device::ERROR_METADATA;
+            if policy == 0 && !metadata {
+                let better = control.volumes.get(index).is_some_and(|volume| volume.state.disk > Disk::Inconsistent);
+                if better {
+                    pr_err!("drbd{}: local disk error ignored (on-io-error pass_on)\n", device.minor);
+                    self.hard(&mut control, index, Request::none().disk(Disk::Inconsistent));
+                }
+                continue;
+            }
+            let usable = control.volumes.get(index).is_some_and(|volume| volume.state.disk > Disk::Failed);
+            if usable {
+                pr_err!("drbd{}: local disk failed, detaching\n", device.minor);
+                self.hard(&mut control, index, Request::none().disk(Disk::Failed));
+            }
+        }
+    }
+
+    /// UU-11: the end of a resync as target.
+    pub(crate) fn finish_target_uuids(&self, number: u16) {
+        let mut control = self.control.lock();
+        let Some(volume) = control.volume(number) else { return };
+        let primary = volume.state.role == Role::Primary;
+        let source = volume.peer_uuids.map(|peer| peer.0);
+        if let (Some(disk), Some(source)) = (volume.disk.as_mut(), source) {
+            disk.uuids.finish_as_target(&source, primary);
+            volume.effective_uuid = disk.uuids.current;
+            volume.peer_uuids = Some((disk.uuids, 0, 0));
+        }
+    }
+
+    /// The end of a resync as source.
+    pub(crate) fn finish_source_uuids(&self, number: u16) {
+        let mut control = self.control.lock();
+        let Some(volume) = control.volume(number) else { return };
+        if let Some(disk) = volume.disk.as_mut() {
+            disk.uuids.clear_bitmap();
+            volume.peer_uuids = Some((disk.uuids, 0, 0));
+        }
+    }
+}
+
+/// Whether two generations are the same, for log lines.
+pub(crate) fn same_generation(a: u64, b: u64) -> bool {
+    uuids::same(a, b)
+}
