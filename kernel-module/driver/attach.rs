@@ -131,6 +131,7 @@ impl Resource {
             la_size: found.la_size,
             peer_max_bio_bytes: found.peer_max_bio_bytes,
             crashed_primary: found.flags & (flags::CRASHED_PRIMARY | flags::PRIMARY) != 0,
+            state_flags: found.flags & !(flags::FULL_SYNC | flags::AL_DISABLED | flags::AL_CLEAN | flags::CRASHED_PRIMARY),
             kept_flags: found.flags & (flags::FULL_SYNC | flags::AL_DISABLED),
             conf,
         };

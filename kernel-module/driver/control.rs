@@ -113,6 +113,9 @@ impl Resource {
         publish(control, index, false);
         let Some(volume) = control.volumes.get_mut(index) else { return Err(Refusal::IsDiskless) };
         volume.state = new;
+        if let Some(disk) = volume.disk.as_mut().filter(|_| new.disk >= Disk::Inconsistent) {
+            disk.state_flags = effects::md_flags(&new);
+        }
         volume.uuid_pending |= effects.has(Effects::NEW_CURRENT_UUID);
         volume.consider_resync |= effects.has(Effects::CONSIDER_RESYNC);
         if effects.has(Effects::RESUME_LOG) {

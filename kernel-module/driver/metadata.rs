@@ -6,7 +6,6 @@ use super::resource::{Control, Resource};
 use super::volume::Volume;
 use drbd_core::md::superblock::MAGIC_UNCLEAN;
 use drbd_core::md::{flags, Superblock};
-use drbd_core::state::effects::md_flags;
 use drbd_core::state::Disk;
 
 /// Longest wait for a metadata access; then the disk is given up.
@@ -26,7 +25,7 @@ pub(crate) fn superblock(volume: &Volume) -> Option<Superblock> {
         la_size: disk.la_size,
         uuids: disk.uuids,
         device_uuid: disk.device_uuid,
-        flags: md_flags(&volume.state)
+        flags: disk.state_flags
             | when(disk.crashed_primary, flags::CRASHED_PRIMARY)
             | disk.kept_flags & flags::FULL_SYNC
             | when(al_disabled, flags::AL_DISABLED),

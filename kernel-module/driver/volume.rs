@@ -56,6 +56,8 @@ pub(crate) struct Attached {
     pub(crate) peer_max_bio_bytes: u32,
     /// Crashed while Primary (UU-17).
     pub(crate) crashed_primary: bool,
+    /// Flags that follow from the state, as of the last state in which the disk was usable (SC-6).
+    pub(crate) state_flags: u32,
     /// FULL_SYNC and AL_DISABLED, which no state decides.
     pub(crate) kept_flags: u32,
 }
