@@ -35,4 +35,6 @@ pub use sanitize::{sanitize, sanitize_with_warnings, Warnings};
 pub use vector::{Conn, Disk, Role, State};
 
 #[cfg(test)]
+mod rule_tests;
+#[cfg(test)]
 mod tests;
