@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Where the things are that `scripts/setup.sh` made.
+
+use anyhow::{bail, Context, Result};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Which kernel the virtual machines boot.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Flavour {
+    /// The stock Debian kernel.
+    Stock,
+    /// Our build with lockdep and other checkers (`scripts/debug-kernel.sh`).
+    Debug,
+}
+
+/// The cache, and the files of this checkout that go into the machines.
+#[derive(Clone, Debug)]
+pub struct Testbed {
+    cache: PathBuf,
+    /// Our module, built for the flavour.
+    pub module: PathBuf,
+    /// Our `drbdadm`, also called as drbdsetup and drbdmeta; none: only Debian's tools.
+    pub tools: Option<PathBuf>,
+    /// Kernel the machines boot.
+    pub flavour: Flavour,
+}
+
+impl Testbed {
+    /// The testbed as the environment describes it, after `make all`:
+    /// `DRBD_RS_MODULE` (path of drbd.ko), `DRBD_RS_TOOLS` (path of drbdadm),
+    /// `DRBD_RS_FLAVOUR` (`stock` or `debug`).
+    ///
+    /// # Errors
+    /// What is missing and which command makes it.
+    pub fn open() -> Result<Self> {
+        let cache = cache_folder()?;
+        let flavour = match std::env::var("DRBD_RS_FLAVOUR").as_deref() {
+            Ok("debug") => Flavour::Debug,
+            _ => Flavour::Stock,
+        };
+        let module = match std::env::var_os("DRBD_RS_MODULE") {
+            Some(path) => PathBuf::from(path),
+            None => checkout()?.join("build").join(match flavour {
+                Flavour::Stock => "drbd.ko",
+                Flavour::Debug => "drbd-debug.ko",
+            }),
+        };
+        let tools = std::env::var_os("DRBD_RS_TOOLS")
+            .map(PathBuf::from)
+            .or_else(|| Some(checkout().ok()?.join("build/drbdadm")))
+            .filter(|p| p.exists());
+        let bed = Self {
+            cache,
+            module,
+            tools,
+            flavour,
+        };
+        for (path, made_by) in [
+            (bed.base(), "make setup"),
+            (bed.kernel(), "make setup (or make debug-kernel)"),
+            (bed.module.clone(), "make all"),
+        ] {
+            if !path.exists() {
+                bail!("{} is missing: run `{made_by}`", path.display());
+            }
+        }
+        Ok(bed)
+    }
+
+    /// Base initramfs.
+    pub fn base(&self) -> PathBuf {
+        self.cache.join("vm/base.cpio")
+    }
+
+    /// Kernel image.
+    pub fn kernel(&self) -> PathBuf {
+        match self.flavour {
+            Flavour::Stock => self.cache.join("vm/vmlinuz"),
+            Flavour::Debug => self.cache.join("root/build/debug-kernel/arch/x86/boot/bzImage"),
+        }
+    }
+
+    /// Modules of the debug kernel that tests load, empty for the stock kernel (its base
+    /// has them).
+    pub fn extra_modules(&self) -> Vec<PathBuf> {
+        if self.flavour == Flavour::Stock {
+            return Vec::new();
+        }
+        let tree = self.cache.join("root/build/debug-kernel/drivers");
+        ["block/brd.ko", "md/dm-mod.ko", "md/dm-delay.ko", "md/dm-flakey.ko"]
+            .iter()
+            .map(|m| tree.join(m))
+            .filter(|m| m.exists())
+            .collect()
+    }
+
+    /// The C driver of the same kernel.
+    pub fn c_module(&self) -> PathBuf {
+        self.cache.join("vm/drbd-c.ko")
+    }
+
+    /// A QEMU command of the build root, run through that root's own dynamic linker.
+    pub fn qemu(&self) -> Command {
+        let root = self.cache.join("root");
+        let mut command = Command::new(root.join("usr/lib64/ld-linux-x86-64.so.2"));
+        command
+            .arg("--library-path")
+            .arg(root.join("usr/lib/x86_64-linux-gnu"))
+            .arg(root.join("usr/bin/qemu-system-x86_64"))
+            .arg("-L")
+            .arg(root.join("usr/share/qemu"))
+            .arg("-L")
+            .arg(root.join("usr/share/seabios"))
+            .env_remove("LD_PRELOAD");
+        command
+    }
+
+    /// A new empty folder for one run of a machine or a pair.
+    pub fn run_folder(&self, name: &str) -> Result<PathBuf> {
+        use std::sync::atomic::{AtomicU32, Ordering};
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let path = std::env::temp_dir().join(format!(
+            "drbd-rs-{}-{name}-{}",
+            std::process::id(),
+            COUNT.fetch_add(1, Ordering::Relaxed)
+        ));
+        std::fs::create_dir_all(&path).with_context(|| format!("creating {}", path.display()))?;
+        Ok(path)
+    }
+}
+
+/// `$DRBD_RS_CACHE`, else `$XDG_CACHE_HOME/drbd-rs`, else `~/.cache/drbd-rs`.
+pub fn cache_folder() -> Result<PathBuf> {
+    if let Some(path) = std::env::var_os("DRBD_RS_CACHE") {
+        return Ok(path.into());
+    }
+    if let Some(path) = std::env::var_os("XDG_CACHE_HOME") {
+        return Ok(Path::new(&path).join("drbd-rs"));
+    }
+    let home = std::env::var_os("HOME").context("HOME is not set")?;
+    Ok(Path::new(&home).join(".cache/drbd-rs"))
+}
+
+/// Top of the checkout this crate was compiled from.
+pub fn checkout() -> Result<PathBuf> {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .map(Path::to_path_buf)
+        .context("the crate has no parent folder")
+}

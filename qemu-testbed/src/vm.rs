@@ -1,0 +1,453 @@
+// SPDX-License-Identifier: GPL-2.0
+//! One virtual machine: boots, runs commands, can lose its power.
+
+use crate::agent::{Agent, Output, GUEST_LOOP};
+use crate::cpio::Archive;
+use crate::kernel_log;
+use crate::qmp::Qmp;
+use crate::testbed::Testbed;
+use anyhow::{bail, Context, Result};
+use std::fs;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+/// What a machine consists of.
+#[derive(Clone, Debug)]
+pub struct VmOptions {
+    /// Host name, also the name of its files in the run folder.
+    pub name: String,
+    /// Folder of the run.
+    pub folder: PathBuf,
+    /// drbd.ko the machine's `modprobe drbd` loads.
+    pub module: PathBuf,
+    /// Use our tools under the names drbdadm, drbdsetup and drbdmeta instead of Debian's.
+    pub our_tools: bool,
+    /// Backing disks /dev/vda, /dev/vdb ...: raw files, created sparse when missing.
+    pub disks_mib: Vec<u64>,
+    /// Own address and the two datagram sockets (own, peer's) of the link.
+    pub link: Option<(String, PathBuf, PathBuf)>,
+    /// Memory in MiB.
+    pub memory_mib: u32,
+    /// Virtual processors.
+    pub processors: u32,
+    /// More kernel command line.
+    pub append: String,
+    /// Files put into the machine: path in it, content.
+    pub files: Vec<(String, Vec<u8>)>,
+}
+
+/// A machine, running or without power.
+pub struct Vm {
+    /// As given, with later changes (module, files) taking effect at the next boot.
+    pub options: VmOptions,
+    bed: Testbed,
+    running: Option<Running>,
+    boots: u32,
+}
+
+struct Running {
+    child: Child,
+    agent: Agent,
+    qmp: Qmp,
+}
+
+/// Longest time a boot may take, generous for a loaded machine.
+const BOOT_LIMIT: Duration = Duration::from_secs(120);
+/// Limit of [`Vm::run`].
+const COMMAND_LIMIT: Duration = Duration::from_secs(120);
+
+const INIT_HEAD: &str = r#"#!/bin/sh
+export PATH=/usr/local/sbin:/bin:/sbin:/usr/bin:/usr/sbin:/usr/lib/drbd HOME=/root TERM=vt100
+mount -t proc proc /proc; mount -t sysfs sys /sys; mount -t devtmpfs dev /dev
+mkdir -p /dev/pts; mount -t devpts devpts /dev/pts 2>/dev/null
+mount -t debugfs debug /sys/kernel/debug 2>/dev/null
+mkdir -p /run /var/lock /var/run/drbd /var/lib/drbd /run/lock
+dep=/lib/modules/$(uname -r)/modules.dep
+if [ -f "$dep" ] && [ -f /overlay/drbd.ko ]; then
+    mkdir -p /lib/modules/$(uname -r)/updates
+    mv /overlay/drbd.ko /lib/modules/$(uname -r)/updates/drbd.ko
+    sed -i '/drbd\.ko:/d' "$dep"
+    echo 'updates/drbd.ko: kernel/lru_cache.ko' >> "$dep"
+fi
+[ -d /overlay/modules ] && for m in /overlay/modules/*.ko; do insmod $m 2>/dev/null; done
+for m in failover net_failover virtio_net virtio_blk virtio-rng; do modprobe -q $m 2>/dev/null; done
+hostname -F /etc/hostname
+ip link set lo up
+echo 30 > /proc/sys/kernel/hung_task_timeout_secs 2>/dev/null
+[ -f /overlay/address ] && { ip addr add $(cat /overlay/address)/24 dev eth0; ip link set eth0 up; }
+[ -f /overlay/shell ] && (while :; do setsid sh -c 'exec sh </dev/ttyS0 >/dev/ttyS0 2>&1'; sleep 1; done) &
+port=/dev/$(ls /sys/class/virtio-ports 2>/dev/null | head -n 1)
+"#;
+
+impl Vm {
+    /// Creates the disks that are missing and boots.
+    pub fn start(bed: &Testbed, options: VmOptions) -> Result<Self> {
+        let mut vm = Self {
+            options,
+            bed: bed.clone(),
+            running: None,
+            boots: 0,
+        };
+        vm.boot()?;
+        Ok(vm)
+    }
+
+    /// Boots the machine, which must be without power; waits until it takes commands.
+    pub fn boot(&mut self) -> Result<()> {
+        if self.running.is_some() {
+            bail!("{} is already running", self.options.name);
+        }
+        self.boots += 1;
+        let initrd = self.file("initrd");
+        self.write_initrd(&initrd)?;
+        let (agent_path, qmp_path) = (self.file("agent"), self.file("qmp"));
+        for path in [&agent_path, &qmp_path, &self.file("console.sock")] {
+            let _ = fs::remove_file(path);
+        }
+        let errors = fs::File::create(self.file("qemu.err"))?;
+        let mut child = self
+            .command(&initrd)?
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(errors)
+            .spawn()
+            .context("starting QEMU")?;
+        let connected = connect(&agent_path, &mut child)
+            .and_then(|agent| Ok((agent, connect(&qmp_path, &mut child)?)));
+        let (agent, qmp) = match connected {
+            Ok(streams) => streams,
+            Err(error) => {
+                let _ = child.kill();
+                let _ = child.wait();
+                let said = fs::read_to_string(self.file("qemu.err")).unwrap_or_default();
+                return Err(error.context(format!("QEMU said: {said}")));
+            }
+        };
+        let mut running = Running {
+            child,
+            agent: Agent::new(agent)?,
+            qmp: Qmp::new(qmp)?,
+        };
+        let ready = running.agent.wait_ready(BOOT_LIMIT);
+        self.running = Some(running);
+        ready.with_context(|| {
+            let console = self.console();
+            let from = console.len().saturating_sub(3000);
+            format!(
+                "{} does not boot; its console ends with:\n{}",
+                self.options.name,
+                console.get(from..).unwrap_or("")
+            )
+        })
+    }
+
+    /// Runs a shell command, at most two minutes.
+    pub fn run(&mut self, command: &str) -> Result<Output> {
+        self.run_within(command, COMMAND_LIMIT)
+    }
+
+    /// Runs a shell command.
+    ///
+    /// # Errors
+    /// The machine is without power, or the command does not end within `limit`.
+    pub fn run_within(&mut self, command: &str, limit: Duration) -> Result<Output> {
+        self.start_command(command)?;
+        self.finish_command(limit)
+            .with_context(|| format!("{}# {command}", self.options.name))
+    }
+
+    /// Starts a command that [`Vm::finish_command`] collects, or that a power cut ends.
+    pub fn start_command(&mut self, command: &str) -> Result<()> {
+        self.powered()?.agent.start(command)
+    }
+
+    /// Waits for the command last started.
+    pub fn finish_command(&mut self, limit: Duration) -> Result<Output> {
+        self.powered()?.agent.finish(limit)
+    }
+
+    /// Runs a command that must succeed, and returns what it printed.
+    pub fn ok(&mut self, command: &str) -> Result<String> {
+        let output = self.run(command)?;
+        if output.code != 0 {
+            bail!(
+                "{}# {command}\nended with exit code {}:\n{}\nkernel log:\n{}",
+                self.options.name,
+                output.code,
+                output.text,
+                self.log_tail()
+            );
+        }
+        Ok(output.text)
+    }
+
+    /// Runs a command that must end with exit code `code`, and returns what it printed.
+    pub fn exits(&mut self, code: i32, command: &str) -> Result<String> {
+        let output = self.run(command)?;
+        if output.code != code {
+            bail!(
+                "{}# {command}\nended with exit code {}, expected {code}:\n{}",
+                self.options.name,
+                output.code,
+                output.text
+            );
+        }
+        Ok(output.text)
+    }
+
+    /// Repeats `command` until its output contains `wanted`, at most `seconds`.
+    pub fn wait_for(&mut self, seconds: u64, command: &str, wanted: &str) -> Result<String> {
+        self.wait_until(seconds, command, wanted, |text| text.contains(wanted))
+    }
+
+    /// Repeats `command` until its output satisfies `done`; `what` names that in the error.
+    pub fn wait_until(
+        &mut self,
+        seconds: u64,
+        command: &str,
+        what: &str,
+        done: impl Fn(&str) -> bool,
+    ) -> Result<String> {
+        let end = Instant::now() + Duration::from_secs(seconds);
+        loop {
+            let text = self.run(command)?.text;
+            if done(&text) {
+                return Ok(text);
+            }
+            if Instant::now() > end {
+                bail!(
+                    "{}# {command}\nnot within {seconds} s: {what}; last seen:\n{text}\nkernel log:\n{}",
+                    self.options.name,
+                    self.log_tail()
+                );
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    /// Cuts or mends the network link, as if the cable were pulled.
+    pub fn set_link(&mut self, up: bool) -> Result<()> {
+        self.powered()?
+            .qmp
+            .execute("set_link", serde_json::json!({"name": "net0", "up": up}))?;
+        Ok(())
+    }
+
+    /// Stops the virtual processors: the node is silent but its connections stay.
+    pub fn freeze(&mut self, frozen: bool) -> Result<()> {
+        let command = if frozen { "stop" } else { "cont" };
+        self.powered()?
+            .qmp
+            .execute(command, serde_json::json!({}))?;
+        Ok(())
+    }
+
+    /// Pulls the plug.
+    pub fn power_cut(&mut self) {
+        if let Some(mut running) = self.running.take() {
+            let _ = running.child.kill();
+            let _ = running.child.wait();
+        }
+    }
+
+    /// Whether the machine has power.
+    pub fn is_running(&self) -> bool {
+        self.running.is_some()
+    }
+
+    /// What the console of all boots said so far.
+    pub fn console(&self) -> String {
+        fs::read(self.file("console.log"))
+            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+            .unwrap_or_default()
+    }
+
+    /// Fails if the kernel complained about anything in any boot.
+    pub fn check_kernel_log(&self) -> Result<()> {
+        let console = self.console();
+        let found = kernel_log::complaints(&console);
+        if let Some(first) = found.first() {
+            let at = console.find(first.as_str()).unwrap_or(0);
+            bail!(
+                "the kernel of {} complains {} times, first:\n{}",
+                self.options.name,
+                found.len(),
+                console[at..].chars().take(4000).collect::<String>()
+            );
+        }
+        Ok(())
+    }
+
+    /// Path of backing disk `index` on the host.
+    pub fn disk(&self, index: usize) -> PathBuf {
+        self.file(&format!("disk{index}.img"))
+    }
+
+    /// Unix socket of the console, for `testbed console`.
+    pub fn console_socket(&self) -> PathBuf {
+        self.file("console.sock")
+    }
+
+    fn log_tail(&self) -> String {
+        let console = self.console();
+        let lines: Vec<&str> = console.lines().collect();
+        lines[lines.len().saturating_sub(40)..].join("\n")
+    }
+
+    fn powered(&mut self) -> Result<&mut Running> {
+        let name = &self.options.name;
+        self.running
+            .as_mut()
+            .with_context(|| format!("{name} has no power"))
+    }
+
+    fn file(&self, suffix: &str) -> PathBuf {
+        self.options
+            .folder
+            .join(format!("{}-{suffix}", self.options.name))
+    }
+
+    fn write_initrd(&self, path: &Path) -> Result<()> {
+        let options = &self.options;
+        let mut archive = Archive::new();
+        archive.directory("overlay");
+        archive.file("overlay/drbd.ko", &read(&options.module)?);
+        let extra = self.bed.extra_modules();
+        if !extra.is_empty() {
+            archive.directory("overlay/modules");
+        }
+        for module in extra {
+            let name = module
+                .file_name()
+                .map(|n| n.to_string_lossy().into_owned())
+                .unwrap_or_default();
+            archive.file(&format!("overlay/modules/{name}"), &read(&module)?);
+        }
+        archive.file("etc/hostname", format!("{}\n", options.name).as_bytes());
+        if let Some((address, _, _)) = &options.link {
+            archive.file("overlay/address", format!("{address}\n").as_bytes());
+        }
+        if options.our_tools {
+            let tools = self
+                .bed
+                .tools
+                .as_ref()
+                .context("our tools are not built: run `make all`")?;
+            for folder in ["usr/local", "usr/local/sbin"] {
+                archive.directory(folder);
+            }
+            archive.file("usr/local/sbin/drbdadm", &read(tools)?);
+            for name in ["drbdsetup", "drbdmeta"] {
+                archive.symlink(&format!("usr/local/sbin/{name}"), "drbdadm");
+            }
+        }
+        for (name, content) in &options.files {
+            archive.file(name, content);
+        }
+        archive.file("init", format!("{INIT_HEAD}{GUEST_LOOP}").as_bytes());
+        let mut image = read(&self.bed.base())?;
+        while image.len() % 4 != 0 {
+            image.push(0);
+        }
+        image.extend_from_slice(&archive.finish());
+        fs::write(path, image).with_context(|| format!("writing {}", path.display()))
+    }
+
+    fn command(&self, initrd: &Path) -> Result<std::process::Command> {
+        let options = &self.options;
+        let mut command = self.bed.qemu();
+        let accelerator: &[&str] = match std::env::var("DRBD_RS_ACCEL").as_deref() {
+            Ok("kvm") => &["-accel", "kvm"],
+            _ => &["-accel", "tcg,thread=multi"],
+        };
+        command.args(accelerator).args([
+            "-M", "q35", "-cpu", "max", "-nodefaults", "-nographic", "-no-reboot",
+            "-device", "virtio-rng-pci", "-device", "virtio-serial-pci",
+        ]);
+        command
+            .arg("-smp")
+            .arg(options.processors.to_string())
+            .arg("-m")
+            .arg(options.memory_mib.to_string())
+            .arg("-kernel")
+            .arg(self.bed.kernel())
+            .arg("-initrd")
+            .arg(initrd)
+            .arg("-append")
+            .arg(format!(
+                "console=ttyS0 panic=-1 oops=panic mitigations=off loglevel=7 random.trust_cpu=on {}",
+                options.append
+            ));
+        let socket = |id: &str, path: PathBuf| {
+            format!("socket,id={id},path={},server=on,wait=off", path.display())
+        };
+        command
+            .arg("-chardev")
+            .arg(format!(
+                "{},logfile={},logappend=on",
+                socket("console", self.file("console.sock")),
+                self.file("console.log").display()
+            ))
+            .args(["-serial", "chardev:console"])
+            .arg("-chardev")
+            .arg(socket("agent", self.file("agent")))
+            .args(["-device", "virtserialport,chardev=agent,name=agent"])
+            .arg("-qmp")
+            .arg(format!("unix:{},server=on,wait=off", self.file("qmp").display()));
+        for (index, size_mib) in options.disks_mib.iter().enumerate() {
+            let path = self.disk(index);
+            if !path.exists() {
+                fs::File::create(&path)?.set_len(size_mib << 20)?;
+            }
+            command.arg("-drive").arg(format!(
+                "file={},if=virtio,format=raw,cache=writeback,discard=unmap",
+                path.display()
+            ));
+        }
+        if let Some((address, own, peer)) = &options.link {
+            let _ = fs::remove_file(own);
+            let last = address.rsplit('.').next().unwrap_or("1");
+            command
+                .arg("-netdev")
+                .arg(format!(
+                    "dgram,id=net0,local.type=unix,local.path={},remote.type=unix,remote.path={}",
+                    own.display(),
+                    peer.display()
+                ))
+                .arg("-device")
+                .arg(format!(
+                    "virtio-net-pci,netdev=net0,id=nic0,mac=52:54:00:00:00:{:02x}",
+                    last.parse::<u8>().unwrap_or(1)
+                ));
+        }
+        Ok(command)
+    }
+}
+
+impl Drop for Vm {
+    fn drop(&mut self) {
+        self.power_cut();
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).with_context(|| format!("reading {}", path.display()))
+}
+
+fn connect(path: &Path, child: &mut Child) -> Result<UnixStream> {
+    let end = Instant::now() + Duration::from_secs(20);
+    loop {
+        if let Ok(stream) = UnixStream::connect(path) {
+            return Ok(stream);
+        }
+        if let Some(status) = child.try_wait()? {
+            bail!("QEMU ended at once: {status}");
+        }
+        if Instant::now() > end {
+            bail!("QEMU does not open {}", path.display());
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
