@@ -124,7 +124,7 @@ fn run(script: &std::path::Path, drivers: [&str; 2], our_tools: bool, net: &str)
 fn dmesg(console: &str) -> String {
     let lines: Vec<&str> = console
         .lines()
-        .filter(|l| l.contains("drbd") || !l.starts_with("[ "))
+        .filter(|l| l.contains("drbd"))
         .collect();
     lines[lines.len().saturating_sub(150)..].join("\n")
 }

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: GPL-2.0
+# The Rust DRBD. `make help` lists what can be made.
+
+MAKEFLAGS += --no-print-directory
+KEEP ?=
+KDIR ?=
+DESTDIR ?=
+PREFIX ?= /usr
+SCRIPTS := qemu-testbed/scripts
+CARGO_TARGET := $(or $(CARGO_TARGET_DIR),target)
+
+.PHONY: help all setup module tools testbed install test test-fast test-vm test-debug debug-kernel demo bench console fmt lint clean
+
+help: ## this list
+	@echo "The Rust DRBD: an in-kernel successor of the C drbd.ko, and its tools."
+	@echo
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(firstword $(MAKEFILE_LIST)) | column -t -s '|'
+	@echo
+	@echo "  KDIR=/path/to/prepared/kernel/tree   make module and make install build against it"
+	@echo "  KEEP=1                               make demo leaves the machines up"
+	@echo "  DRBD_RS_CACHE=...                    where the build root and images are kept"
+
+all: module tools ## drbd.ko (in the testbed's build root, or against KDIR) and the tools
+
+ifeq ($(KDIR),)
+module: setup ## build/drbd.ko for the stock Debian kernel
+	@mkdir -p build
+	@path=$$($(SCRIPTS)/build-module.sh stock) && { cmp -s "$$path" build/drbd.ko || cp "$$path" build/drbd.ko; }
+else
+module:
+	@$(MAKE) -C $(KDIR) M=$(CURDIR) modules
+	@mkdir -p build && cp drbd.ko build/drbd.ko
+endif
+
+tools: ## build/drbdadm, also callable as drbdsetup and drbdmeta
+	@cargo build --quiet --release -p drbdadm
+	@mkdir -p build && cp $(CARGO_TARGET)/release/drbdadm build/drbdadm
+
+testbed:
+	@cargo build --quiet -p qemu-testbed
+
+setup: ## install and prepare everything the other targets need (once, about 2 minutes)
+	@$(SCRIPTS)/setup.sh
+
+ifeq ($(KDIR),)
+install: export KDIR := /lib/modules/$(shell uname -r)/build
+endif
+install: ## install drbd.ko for KDIR and the tools into DESTDIR
+	@$(MAKE) -C "$$KDIR" M=$(CURDIR) modules
+	@$(MAKE) -C "$$KDIR" M=$(CURDIR) INSTALL_MOD_PATH=$(DESTDIR) INSTALL_MOD_DIR=updates modules_install
+	@$(MAKE) tools
+	@install -D -m 755 build/drbdadm $(DESTDIR)$(PREFIX)/sbin/drbdadm
+	@ln -sf drbdadm $(DESTDIR)$(PREFIX)/sbin/drbdsetup
+	@ln -sf drbdadm $(DESTDIR)$(PREFIX)/sbin/drbdmeta
+
+test: all test-fast test-vm ## every test: unit, property, simulation, virtual machines
+
+test-fast: ## tests on the host only: unit, property, fixtures, simulation
+	@if command -v cargo-nextest >/dev/null; then \
+		cargo nextest run --workspace --no-fail-fast; \
+	else \
+		cargo test --workspace --no-fail-fast; \
+	fi
+
+test-vm: all ## tests in virtual machines: life cycle, pairs, interop with the C driver
+	@cargo test -p drbd-tests --features vm --test vm -- --test-threads $(or $(JOBS),2)
+
+debug-kernel: setup ## a kernel with lockdep and other checkers (about 10 minutes, once)
+	@$(SCRIPTS)/debug-kernel.sh
+
+test-debug: all debug-kernel ## the virtual machine tests on the debug kernel
+	@path=$$($(SCRIPTS)/build-module.sh debug) && cp "$$path" build/drbd-debug.ko
+	@DRBD_RS_FLAVOUR=debug cargo test -p drbd-tests --features vm --test vm -- --test-threads 1 $(or $(ONLY),debug_)
+
+demo: all testbed ## two machines: full sync, role switch, a lost node and its return
+	@$(CARGO_TARGET)/debug/testbed demo $(if $(KEEP),--keep)
+
+console:
+	@$(CARGO_TARGET)/debug/testbed console $(SOCKET)
+
+bench: all ## cost per operation of our module and of the C module
+	@$(SCRIPTS)/bench.sh
+
+fmt: ## format the Rust code
+	@cargo fmt --all
+	@rustfmt --edition 2021 kernel-module/drbd.rs
+
+lint: ## clippy, formatting, unsafe only in kapi, file sizes
+	@cargo fmt --all --check
+	@cargo clippy --quiet --workspace --all-targets -- -D warnings
+
+clean: ## remove what was built here (not the cache)
+	@rm -rf build
+	@cargo clean --quiet
