@@ -237,11 +237,7 @@ impl Resource {
         }
         device.plane.lock().backing = Some(backing.clone());
         if let Some(node) = device.node() {
-            node.update_limits(|limits| {
-                limits.stack(&backing, 0);
-                limits.discard(0, 0);
-                limits.write_zeroes(0);
-            })?;
+            self.reconsider_limits(device);
             node.set_capacity_and_notify(sectors);
             let _ = node.link_lower(&backing);
             if !backing.same_device(&meta) {
@@ -352,6 +348,7 @@ impl Resource {
             }
         }
         drop(backing);
+        self.reconsider_limits(device);
         if let Some(disk) = disk {
             let Attached { backing, meta, .. } = KBox::into_inner(disk);
             let separate = !backing.same_device(&meta);

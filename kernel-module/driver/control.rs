@@ -6,7 +6,7 @@ use super::queue::{Outgoing, Packet};
 use super::resource::{AfterChange, Control, Resource};
 use super::volume::Volume;
 use drbd_core::engine::gate::Gate;
-use drbd_core::state::rules::valid_state;
+use drbd_core::state::names::Transition;
 use drbd_core::state::{effects, evaluate, needs_cluster_wide, Conn, Disk, Effects, Facts, Fencing, Kind, Refusal, Request, Role, State};
 use drbd_core::wire::Command;
 
@@ -33,8 +33,8 @@ impl Changed {
     }
 }
 
-/// A state vector in the form of the log.
-struct Shown(State);
+/// A transition in the form of the log.
+struct Shown(Transition);
 
 impl kernel::fmt::Display for Shown {
     fn fmt(&self, out: &mut kernel::fmt::Formatter<'_>) -> kernel::fmt::Result {
@@ -121,9 +121,8 @@ impl Resource {
         if effects.has(Effects::RESUME_LOG) {
             volume.log_suspended = false;
         }
-        if old.conn != new.conn || old.role != new.role || old.disk != new.disk || old.pdsk != new.pdsk || old.peer != new.peer {
-            pr_info!("{}/{} drbd{}: {} -> {}\n", self.display_name(), volume.number(), volume.device.minor, Shown(old), Shown(new));
-        }
+        let shown = Shown(Transition { old, new });
+        pr_info!("{}/{} drbd{}: {}\n", self.display_name(), volume.number(), volume.device.minor, shown);
         if old.disk < Disk::Consistent && new.disk >= Disk::Consistent {
             volume.effective_uuid = volume.uuids().current; // SC-7
         }
@@ -299,11 +298,6 @@ impl Resource {
     /// A hard fact about a volume; cannot be refused except where it makes no sense.
     pub(crate) fn hard(&self, control: &mut Control, index: usize, request: Request) {
         let _ = self.change(control, index, request, Kind::Hard);
-    }
-
-    /// Whether the state of a volume could be kept as it is now; for checks before long work.
-    pub(crate) fn check(&self, control: &Control, index: usize, new: &State) -> Result<(), Refusal> {
-        valid_state(new, &facts(control, index))
     }
 
     /// Sends a packet about a volume.

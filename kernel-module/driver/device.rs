@@ -103,6 +103,11 @@ pub(crate) struct Device {
     pub(crate) blocked: Atomic<i32>,
     #[pin]
     pub(crate) log_work: Work<Device, 1>,
+    /// Discards and write-zeroes for the local disk.
+    #[pin]
+    pub(crate) erases: SpinLockIrq<KVVec<super::erase::Erase>>,
+    #[pin]
+    erase_work: Work<Device, 3>,
     pub(crate) bios: Arc<IoSet<AppIo>>,
     #[pin]
     pub(crate) disk: Mutex<Option<Arc<Disk<Device>>>>,
@@ -127,6 +132,7 @@ pub(crate) struct Device {
 
 impl_has_work! {
     impl HasWork<Self, 1> for Device { self.log_work }
+    impl HasWork<Self, 3> for Device { self.erase_work }
 }
 
 /// An application request on its way to the local disk and to the peer.
@@ -143,6 +149,12 @@ pub(crate) struct AppIo {
 impl AppIo {
     fn slot(&self) -> u32 {
         self.slot.load(Relaxed)
+    }
+
+    /// What to erase, for a discard or write-zeroes.
+    pub(crate) fn erase_order(&self) -> super::erase::Order {
+        let discard = self.op == Op::Discard;
+        super::erase::Order { sector: self.sector, size_bytes: self.size_bytes, may_unmap: discard || !self.flags.no_unmap, discard }
     }
 }
 
@@ -256,7 +268,11 @@ impl Device {
         }
     }
 
-    fn submit_local(&self, io: &Io<AppIo>, backing: Option<BlockDev>) {
+    fn submit_local(self: &Arc<Self>, io: &Io<AppIo>, backing: Option<BlockDev>) {
+        if matches!(io.op, Op::Discard | Op::WriteZeroes) {
+            self.erase(super::erase::Erase::App(io.clone()));
+            return;
+        }
         let submitted = backing.map(|dev| io.submit(&dev, io.op, io.flags, io.sector));
         if !matches!(submitted, Some(Ok(()))) {
             AppIo::completed(io.clone(), BlkStatus::IOERR);
@@ -414,6 +430,7 @@ impl Device {
         let bios = IoSet::new(IoKind::Parents, 64)?;
         let peer_ios = IoSet::new(IoKind::Pages, 16)?;
         let failed_reads = KVec::with_capacity(256, GFP_KERNEL)?;
+        let erases = KVVec::with_capacity(2 * SLOTS, GFP_KERNEL)?;
         let resource = resource.clone();
         let device = Arc::pin_init(
             pin_init!(Self {
@@ -431,6 +448,8 @@ impl Device {
                 launch_pending: Atomic::new(false),
                 blocked: Atomic::new(0),
                 log_work <- new_work!("drbd_log_work"),
+                erases <- new_spinlock_irq!(erases, "drbd_erases"),
+                erase_work <- new_work!("drbd_erase_work"),
                 bios,
                 disk <- new_mutex!(None, "drbd_disk"),
                 primary: Atomic::new(false),

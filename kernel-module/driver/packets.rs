@@ -5,7 +5,6 @@ use super::prelude::*;
 use super::queue::Packet;
 use super::volume::Volume;
 use drbd_core::genl::{DiskConf, NetConf};
-use drbd_core::handshake::protocol::mirrored_policy;
 use drbd_core::state::{Disk, Request, State};
 use drbd_core::wire::packet::encode_state_change;
 use drbd_core::wire::params::{features, max_bio_bytes, uuid_flags, Controller, Protocol, QueueLimits, Sizes, SyncParam, UuidsPacket};
@@ -130,9 +129,4 @@ pub(crate) fn protocol_update(version: u32, net: &NetConf) -> Result<Packet> {
     let mut out = [0; Protocol::MAX_BYTES];
     let length = protocol_of(net, false, false).encode(version, &mut out);
     packet(version, 0, Command::ProtocolUpdate, out.get(..length).unwrap_or(&[]))
-}
-
-/// Kept so that the peer's spelling of a policy is one look-up away.
-pub(crate) const fn peer_policy(number: u32) -> u32 {
-    mirrored_policy(number)
 }

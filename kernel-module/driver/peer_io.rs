@@ -5,11 +5,11 @@
 //! touch the data plane, the epochs and the ring of acknowledgements.
 
 use super::acks::Ack;
-use super::device::{now, Device};
+use super::device::Device;
 use super::prelude::*;
 use super::queue::Outgoing;
 use drbd_core::engine::volume_peer::Begin;
-use drbd_core::wire::packet::{data_flags, SYNCER_ID};
+use drbd_core::wire::packet::data_flags;
 use drbd_core::wire::Command;
 
 /// What a request of the peer is.
@@ -58,6 +58,13 @@ impl PeerIo {
         }
     }
 
+    /// What to erase, for a discard or write-zeroes.
+    pub(crate) fn erase_order(&self) -> super::erase::Order {
+        let discard = self.kind == Kind::Write(Op::Discard);
+        let may_unmap = discard || self.flags & data_flags::DISCARD != 0;
+        super::erase::Order { sector: self.sector, size_bytes: self.size_bytes, may_unmap, discard }
+    }
+
     fn ack(&self, command: Command) -> Ack {
         Ack::Block { command: command.number(), volume: self.device.volume, id: self.id, sector: self.sector, size_bytes: self.size_bytes }
     }
@@ -66,7 +73,8 @@ impl PeerIo {
 impl IoClient for PeerIo {
     fn completed(io: Io<Self>, status: BlkStatus) {
         let device = io.device.clone();
-        if !status.is_ok() {
+        let erase = matches!(io.kind, Kind::Write(Op::Discard | Op::WriteZeroes));
+        if !status.is_ok() && !erase {
             let kind = if matches!(io.kind, Kind::Write(_) | Kind::ResyncWrite) { super::device::ERROR_WRITE } else { super::device::ERROR_READ };
             device.report_error(kind);
         }
@@ -116,10 +124,13 @@ pub(crate) fn submit_write(device: &Arc<Device>, io: &Io<PeerIo>, backing: Optio
         sync: io.flags & data_flags::RW_SYNC != 0,
         fua: io.flags & data_flags::FUA != 0,
         preflush: io.flags & data_flags::FLUSH != 0,
-        no_unmap: io.flags & data_flags::DISCARD == 0,
         ..OpFlags::default()
     };
     device.statistics.written.add(u64::from(io.size_bytes / 512));
+    if op != Op::Write {
+        device.erase(super::erase::Erase::Peer(io.clone()));
+        return;
+    }
     let submitted = match backing {
         Some(dev) => io.submit_sized(&dev, op, flags, io.sector, io.size_bytes),
         None => Err(EIO),
@@ -301,14 +312,4 @@ pub(crate) fn retry_deferred(device: &Arc<Device>) {
             Kind::ResyncWrite => begin_resync_write(device, &io),
         }
     }
-}
-
-/// The resync identity.
-pub(crate) const fn syncer_id() -> [u8; 8] {
-    SYNCER_ID
-}
-
-/// Kept for time stamps of requests of the peer.
-pub(crate) fn stamp() -> u32 {
-    now()
 }

@@ -301,9 +301,9 @@ fn receive_discard(resource: &Arc<Resource>, link: &Link, command: Command, head
     let device = find(resource, header.volume)?;
     check(&device, discard.data.sector, discard.size_bytes, MAX_DISCARD_BYTES)?;
     reserve(resource)?;
-    // Zeroes are guaranteed in every case; giving blocks up is an optimisation this node leaves to its disk.
-    let mut request = PeerIo::new(&device, PeerKind::Write(Op::WriteZeroes), discard.data.sector, discard.size_bytes, discard.data.id);
-    request.flags = discard.data.flags & !data_flags::DISCARD;
+    let op = if command == Command::Trim { Op::Discard } else { Op::WriteZeroes };
+    let mut request = PeerIo::new(&device, PeerKind::Write(op), discard.data.sector, discard.size_bytes, discard.data.id);
+    request.flags = discard.data.flags;
     request.epoch = open_epoch(resource)?;
     let io = device.peer_ios.bare(request);
     run_write(resource, &device, &io);

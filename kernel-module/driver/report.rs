@@ -120,9 +120,6 @@ impl Resource {
             };
             let answer = volume.state.conn >= Conn::Connected && sizes.current_sectors != volume.sectors;
             let answer = answer.then(|| packets::sizes(version, features, volume, false));
-            if let Some(disk) = volume.disk.as_mut() {
-                disk.peer_max_bio_bytes = sizes.max_bio_bytes;
-            }
             (volume.device.clone(), outcome, answer)
         };
         match outcome {
@@ -133,6 +130,7 @@ impl Resource {
             }
             SizeOutcome::Use(sectors) => self.set_size(&device, sectors).map_err(|_| End::Broken)?,
         }
+        self.reconsider_limits(&device);
         if let Some(packet) = answer {
             self.send(number, packet);
         }

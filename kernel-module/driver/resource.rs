@@ -9,7 +9,7 @@ use super::prelude::*;
 use super::volume::Volume;
 use crate::kapi::module::ModuleRef;
 use drbd_core::genl::{FixedString, NetConf, ResourceOptions};
-use drbd_core::state::{Conn, Disk as DiskState, Effects, Refusal, Role, State};
+use drbd_core::state::{Conn, Effects, Role, State};
 
 /// See the module text.
 #[pin_data]
@@ -141,11 +141,6 @@ impl Control {
             Role::Secondary
         }
     }
-
-    /// Nothing is attached and no network is configured.
-    pub(crate) fn is_idle(&self) -> bool {
-        self.net.is_none() && self.volumes.iter().all(|volume| volume.state.disk == DiskState::Diskless)
-    }
 }
 
 impl Resource {
@@ -265,9 +260,4 @@ impl Resource {
         let target = self.control.lock().changes_queued;
         self.wait_control(timeout, |control| control.changes_done >= target)
     }
-}
-
-/// The error for a refusal when no better code exists.
-pub(crate) fn refusal_error(_refusal: Refusal) -> Error {
-    EBUSY
 }

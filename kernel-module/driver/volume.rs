@@ -40,7 +40,6 @@ pub(crate) struct Volume {
     pub(crate) resync_cursor: u64,
     /// Number for the next activity-log transaction, kept over detach (metadata.md 6.2).
     pub(crate) log_number: u32,
-    pub(crate) log_initialized: bool,
 }
 
 /// An attached disk.
@@ -83,7 +82,6 @@ impl Volume {
             resync: Progress::new(),
             resync_cursor: 0,
             log_number: 0,
-            log_initialized: false,
         }
     }
 

@@ -7,7 +7,6 @@ use super::device::Device;
 use super::prelude::*;
 use super::queue::Outgoing;
 use super::resource::{AfterChange, Resource};
-use drbd_core::md::uuids;
 use drbd_core::state::{Conn, Disk, Effects, Request, Role};
 
 /// How often the worker looks at running resyncs.
@@ -232,9 +231,4 @@ impl Resource {
             volume.peer_uuids = Some((disk.uuids, 0, 0));
         }
     }
-}
-
-/// Whether two generations are the same, for log lines.
-pub(crate) fn same_generation(a: u64, b: u64) -> bool {
-    uuids::same(a, b)
 }

@@ -15,7 +15,7 @@ fn single(name: &str) -> Result<Vm> {
             folder,
             module: bed.module.clone(),
             our_tools: false,
-            disks_mib: vec![64, 16],
+            disks_mib: vec![64, 300],
             link: None,
             memory_mib: 512,
             processors: 2,
@@ -65,7 +65,7 @@ fn life_cycle() -> Result<()> {
     vm.ok(&format!("{s} secondary 0"))?;
     vm.ok("! dd if=/dev/zero of=/dev/drbd0 bs=4k count=1 2>/dev/null")?;
     vm.ok(&format!("{s} detach 0"))?;
-    ensure!(vm.ok(&format!("{s} dstate 0"))?.trim() == "Diskless/DUnknown");
+    ensure!(vm.ok("cat /proc/drbd")?.contains(" 0: cs:Unconfigured"));
     // metadata as the real drbdmeta sees it, and back again
     vm.ok("drbdmeta 0 v08 /dev/vda internal apply-al")?;
     ensure!(vm.ok("drbdmeta 0 v08 /dev/vda internal dump-md")?.contains("la-size-sect"));
@@ -88,21 +88,20 @@ fn external() -> Result<()> {
     let mut vm = single("external")?;
     let s = SETUP;
     vm.ok("modprobe drbd")?;
-    for (kind, index) in [("flex-external", "flexible"), ("0", "0")] {
-        vm.ok(&format!("dd if=/dev/zero of=/dev/vdb bs=1M count=16 2>/dev/null; drbdmeta --force 0 v08 /dev/vdb {kind} create-md"))?;
+    for (kind, index) in [("flex-external", "flexible"), ("0", "0"), ("1", "1")] {
+        vm.ok(&format!("drbdmeta --force 0 v08 /dev/vdb {kind} create-md"))?;
         vm.ok(&format!("{s} new-resource r0 && {s} new-minor r0 0 0"))?;
-        if kind == "0" {
-            // indexed metadata needs 128 MiB of its own: refused with the documented code
-            let text = vm.exits(10, &format!("{s} attach 0 /dev/vda /dev/vdb {index}"))?;
-            ensure!(text.contains("Meta device too small"), "{text}");
-        } else {
-            vm.ok(&format!("{s} attach 0 /dev/vda /dev/vdb {index} && {s} primary 0 --force"))?;
-            ensure!(vm.ok("cat /sys/block/drbd0/size")?.trim() == "131072");
-            scribble(&mut vm, "/dev/drbd0", 16000, 384)?;
-            vm.ok(&format!("{s} secondary 0"))?;
-        }
-        vm.ok(&format!("{s} down r0"))?;
+        vm.ok(&format!("{s} attach 0 /dev/vda /dev/vdb {index} && {s} primary 0 --force"))?;
+        ensure!(vm.ok("cat /sys/block/drbd0/size")?.trim() == "131072");
+        scribble(&mut vm, "/dev/drbd0", 16000, 384)?;
+        vm.ok(&format!("{s} secondary 0 && {s} down r0"))?;
+        vm.ok(&format!("drbdmeta 0 v08 /dev/vdb {kind} apply-al"))?;
+        vm.ok("dd if=/dev/zero of=/dev/vdb bs=1M count=300 2>/dev/null")?;
     }
+    // no metadata there: refused with the documented code and text
+    vm.ok(&format!("{s} new-resource r0 && {s} new-minor r0 0 0"))?;
+    let text = vm.exits(10, &format!("{s} attach 0 /dev/vda /dev/vdb flexible"))?;
+    ensure!(text.contains("(119) No valid meta-data signature found."), "{text}");
     end(vm)
 }
 

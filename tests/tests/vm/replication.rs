@@ -141,3 +141,27 @@ fn diskless() -> Result<()> {
     pair.compare_disks()?;
     pair.finish()
 }
+
+#[test]
+fn discards_and_zeroes_reach_both_disks() {
+    check(discards());
+}
+
+fn discards() -> Result<()> {
+    let mut pair = Pair::synced(&bed(), &PairOptions::new("discard"))?;
+    pair.a.ok("dd if=/dev/urandom of=/dev/drbd0 bs=1M count=60 oflag=direct 2>&1")?;
+    ensure!(pair.a.ok("cat /sys/block/drbd0/queue/discard_max_bytes")?.trim() != "0");
+    pair.a.ok("/usr/sbin/blkdiscard -o 1048576 -l 9437184 /dev/drbd0")?;
+    pair.a.ok("/usr/sbin/blkdiscard -z -o 20971520 -l 12582912 /dev/drbd0")?;
+    // not aligned to anything but sectors
+    pair.a.ok("/usr/sbin/blkdiscard -o 41943552 -l 1049088 /dev/drbd0")?;
+    let zero = pair.a.ok("echo 3 > /proc/sys/vm/drop_caches; dd if=/dev/drbd0 bs=1M skip=20 count=12 2>/dev/null | tr -d '\\000' | wc -c")?;
+    ensure!(zero.trim() == "0", "{zero} bytes are not zero");
+    settle(&mut pair)?;
+    pair.compare_disks()?;
+    // a file system with online discard
+    pair.a.ok("mke2fs -q -F -t ext4 /dev/drbd0 && mkdir -p /m && mount -o discard /dev/drbd0 /m && cp -a /usr/sbin /m && sync && rm -rf /m/sbin && sync && /usr/sbin/fstrim /m && umount /m && e2fsck -fn /dev/drbd0")?;
+    settle(&mut pair)?;
+    pair.compare_disks()?;
+    pair.finish()
+}

@@ -66,6 +66,38 @@ impl Reasons {
     }
 }
 
+/// What differs between two state vectors, as the log prints it: `role( Secondary -> Primary )`.
+pub struct Transition {
+    /// Before.
+    pub old: State,
+    /// After.
+    pub new: State,
+}
+
+impl fmt::Display for Transition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (old, new) = (&self.old, &self.new);
+        let mut part = |name: &str, before: &dyn fmt::Display, after: &dyn fmt::Display, differs: bool| {
+            if differs {
+                write!(f, "{name}( {before} -> {after} ) ")
+            } else {
+                Ok(())
+            }
+        };
+        part("peer", &old.peer.name(), &new.peer.name(), old.peer != new.peer)?;
+        part("role", &old.role.name(), &new.role.name(), old.role != new.role)?;
+        part("conn", &old.conn.name(), &new.conn.name(), old.conn != new.conn)?;
+        part("disk", &old.disk.name(), &new.disk.name(), old.disk != new.disk)?;
+        part("pdsk", &old.pdsk.name(), &new.pdsk.name(), old.pdsk != new.pdsk)?;
+        let flags = |s: &State| [s.susp, s.susp_nod, s.susp_fen, s.aftr_isp, s.peer_isp, s.user_isp].map(u8::from);
+        let names = ["susp", "susp_nod", "susp_fen", "aftr_isp", "peer_isp", "user_isp"];
+        for ((name, before), after) in names.iter().zip(flags(old)).zip(flags(new)) {
+            part(name, &before, &after, before != after)?;
+        }
+        Ok(())
+    }
+}
+
 impl State {
     /// Value of the field `suspended`.
     pub fn suspended(&self) -> Reasons {
