@@ -47,6 +47,7 @@ impl Resource {
         let unit = facts.as_ref().map_or(DISKLESS_DISCARD_BYTES, |facts| facts.discard_granularity_bytes.max(512));
         let zeroes = if peer_can(features::WZEROES) { MAX_ERASE_SECTORS } else { 0 };
         let changed = node.update_limits(|limits| {
+            limits.reset();
             if let Some(backing) = &backing {
                 limits.stack(backing, 0);
             }

@@ -26,6 +26,12 @@ impl Limits {
         limits
     }
 
+    /// Forgets what was there: limits can only get tighter otherwise.
+    pub(crate) fn reset(&mut self) -> &mut Self {
+        *self = Self::stacking();
+        self
+    }
+
     pub(super) fn as_mut_ptr(&mut self) -> *mut b::queue_limits {
         &raw mut self.raw
     }

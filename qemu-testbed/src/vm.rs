@@ -64,14 +64,21 @@ mount -t proc proc /proc; mount -t sysfs sys /sys; mount -t devtmpfs dev /dev
 mkdir -p /dev/pts; mount -t devpts devpts /dev/pts 2>/dev/null
 mount -t debugfs debug /sys/kernel/debug 2>/dev/null
 mkdir -p /run /var/lock /var/run/drbd /var/lib/drbd /run/lock
-dep=/lib/modules/$(uname -r)/modules.dep
-if [ -f "$dep" ] && [ -f /overlay/drbd.ko ]; then
-    mkdir -p /lib/modules/$(uname -r)/updates
-    mv /overlay/drbd.ko /lib/modules/$(uname -r)/updates/drbd.ko
-    sed -i '/drbd\.ko:/d' "$dep"
-    echo 'updates/drbd.ko: kernel/lru_cache.ko' >> "$dep"
+tree=/lib/modules/$(uname -r); dep=$tree/modules.dep
+if [ ! -f $dep ]; then
+    # the debug kernel: its few modules come with the overlay
+    mkdir -p $tree/kernel
+    mv /overlay/modules/*.ko $tree/kernel/ 2>/dev/null
+    for m in brd dm-mod; do echo "kernel/$m.ko:"; done > $dep
+    for m in dm-delay dm-flakey; do echo "kernel/$m.ko: kernel/dm-mod.ko"; done >> $dep
+    needs=
+else
+    needs=kernel/lru_cache.ko
 fi
-[ -d /overlay/modules ] && for m in /overlay/modules/*.ko; do insmod $m 2>/dev/null; done
+mkdir -p $tree/updates
+mv /overlay/drbd.ko $tree/updates/drbd.ko
+sed -i '/drbd\.ko:/d' $dep
+echo "updates/drbd.ko: $needs" >> $dep
 for m in failover net_failover virtio_net virtio_blk virtio-rng; do modprobe -q $m 2>/dev/null; done
 hostname -F /etc/hostname
 ip link set lo up
