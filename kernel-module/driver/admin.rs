@@ -613,7 +613,7 @@ impl Resource {
         loop {
             let (held, actions) = {
                 let mut plane = device.plane.lock();
-                let order = || self.connection.next_order();
+                let order = || self.connection.stamp();
                 let Some((slot, actions)) = plane.core.take_frozen(super::device::now(), order) else { break };
                 (actions.complete.and_then(|_| plane.take(slot)), actions)
             };

@@ -11,6 +11,7 @@ use super::peer_io::PeerIo;
 use super::resource::Resource;
 use super::prelude::*;
 use super::queue::{Item, Outgoing, Packet, SendQueue};
+use drbd_core::engine::volume::Stamp;
 use drbd_core::genl::NetConf;
 use drbd_core::epoch::{ReceiverEpochs, SenderEpochs};
 use drbd_core::wire::HeaderFormat;
@@ -62,7 +63,7 @@ pub(crate) struct Connection {
     #[pin]
     pub(crate) epochs_out: SpinLockIrq<SenderEpochs>,
     /// One more than the youngest epoch of which a write was completed to the application; 0: none.
-    pub(crate) closed_epoch: Atomic<u64>,
+    pub(crate) closed_epoch: Atomic<u32>,
     #[pin]
     pub(crate) epochs_in: SpinLockIrq<ReceiverEpochs>,
     #[pin]
@@ -164,6 +165,11 @@ impl Connection {
         self.order.fetch_add(1, Relaxed)
     }
 
+    /// The place of an application request among the packets.
+    pub(crate) fn stamp(&self) -> Stamp {
+        Stamp { order: self.next_order(), closed: self.closed_epoch.load(Acquire) }
+    }
+
     /// Wakes the sender thread if it sleeps.
     pub(crate) fn wake_sender(&self) {
         if self.sender_sleeps.load(Acquire) {
@@ -204,10 +210,10 @@ impl Connection {
 
     /// A write of this epoch is about to be completed to the application (behaviour.md EP-1).
     pub(crate) fn close_epoch(&self, epoch: u32) {
-        let wanted = u64::from(epoch) + 1;
+        let wanted = epoch.wrapping_add(1);
         let mut seen = self.closed_epoch.load(Relaxed);
-        // The numbers of one connection grow, a lower one is old news. (Wrap-around of 2^32 epochs restarts with the connection.)
-        while seen < wanted {
+        // The numbers of one connection grow (and wrap), a lower one is old news.
+        while wanted.wrapping_sub(seen).wrapping_sub(1) < 1 << 31 {
             match self.closed_epoch.cmpxchg(seen, wanted, Release) {
                 Ok(_) => break,
                 Err(current) => seen = current,

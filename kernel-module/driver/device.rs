@@ -11,7 +11,7 @@ use drbd_core::activity_log::ActivityLog;
 use drbd_core::bitmap::Bitmap;
 use drbd_core::engine::request::Flags;
 use drbd_core::engine::table::{Entry, Operation};
-use drbd_core::engine::volume::{Actions, Admit, AdmitRead, DataPlane, Launch, Storage, WriteRequest};
+use drbd_core::engine::volume::{Actions, Admit, AdmitRead, DataPlane, Launch, Stamp, Storage, WriteRequest};
 
 /// Requests in flight per volume.
 pub(crate) const SLOTS: usize = 2048;
@@ -205,9 +205,9 @@ impl BlockOps for Device {
 }
 
 impl Device {
-    /// Packet order of the connection this volume belongs to.
-    fn next_order(&self) -> u64 {
-        self.resource.connection.next_order()
+    /// Place among the packets of the connection this volume belongs to.
+    fn stamp(&self) -> Stamp {
+        self.resource.connection.stamp()
     }
 
     fn wrap(self: &Arc<Self>, bio: ParentBio) -> Io<AppIo> {
@@ -237,7 +237,7 @@ impl Device {
                 io.finish_parent(BlkStatus::OK);
                 return;
             }
-            let admitted = plane.core.admit_read(io.sector, io.size_bytes, core_flags(io.op, io.flags), now(), || self.next_order());
+            let admitted = plane.core.admit_read(io.sector, io.size_bytes, core_flags(io.op, io.flags), now(), || self.stamp());
             match admitted {
                 AdmitRead::Local => {
                     let backing = plane.backing.clone();
@@ -297,7 +297,7 @@ impl Device {
         loop {
             let seen = self.retries.load(Acquire);
             let mut plane = self.plane.lock();
-            match plane.core.admit_write(&request, now(), || self.next_order()) {
+            match plane.core.admit_write(&request, now(), || self.stamp()) {
                 Admit::Go(launch) => {
                     plane.keep(launch.slot, &io);
                     let backing = plane.backing.clone();

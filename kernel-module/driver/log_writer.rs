@@ -102,7 +102,7 @@ impl Device {
     fn launch_ready(self: &Arc<Self>) {
         loop {
             let mut plane = self.plane.lock();
-            let launched = plane.core.take_launchable(now(), || self.resource.connection.next_order());
+            let launched = plane.core.take_launchable(now(), || self.resource.connection.stamp());
             let backing = plane.backing.clone();
             match launched {
                 None => {

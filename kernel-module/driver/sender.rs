@@ -152,8 +152,7 @@ impl Sender<'_> {
     }
 
     /// Closes the epoch first where it must be; false: stalled or broken.
-    fn prepare_epoch(&mut self) -> bool {
-        let closed = self.connection.closed_epoch.load(Acquire);
+    fn prepare_epoch(&mut self, closed: u32) -> bool {
         let (due, number) = {
             let mut epochs = self.connection.epochs_out.lock();
             let due = epochs.must_close(closed, self.connection.max_epoch_size.load(Relaxed));
@@ -182,13 +181,14 @@ impl Sender<'_> {
     }
 
     fn send_request(&mut self, device: &Arc<Device>) {
-        let operation = {
+        let (operation, closed) = {
             let plane = device.plane.lock();
             let Some((slot, _)) = plane.core.peek_send() else { return };
-            plane.entry(slot).operation
+            let entry = plane.entry(slot);
+            (entry.operation, entry.epoch)
         };
         let write = operation.is_application_write();
-        if !self.prepare_epoch() {
+        if write && !self.prepare_epoch(closed) {
             return;
         }
         let epoch = if write { self.connection.epochs_out.lock().join() } else { 0 };

@@ -126,6 +126,16 @@ impl Actions {
     }
 }
 
+/// Where a request stands among all packets of a connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Stamp {
+    /// Position in the order of packets on the data socket.
+    pub order: u64,
+    /// One more than the youngest epoch of which a write had been completed to the application when this request came;
+    /// 0 for none. It must not share an epoch with such a write (EP-1).
+    pub closed: u32,
+}
+
 /// What the peer said about a write.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Acknowledgement {
@@ -212,9 +222,9 @@ impl<T: Storage> DataPlane<T> {
         Admit::Wait
     }
 
-    /// Admits an application write (IO-1, IO-3, AL-1, AL-2). `now` is the shell's clock in jiffies, `order` gives
-    /// out the next position in the packet order of the connection.
-    pub fn admit_write(&mut self, request: &WriteRequest, now: u32, order: impl FnOnce() -> u64) -> Admit {
+    /// Admits an application write (IO-1, IO-3, AL-1, AL-2). `now` is the shell's clock in jiffies, `stamp` gives
+    /// out its place among the packets of the connection.
+    pub fn admit_write(&mut self, request: &WriteRequest, now: u32, stamp: impl FnOnce() -> Stamp) -> Admit {
         if !self.gate.open || self.in_flight >= self.gate.max_in_flight {
             return self.wait();
         }
@@ -240,7 +250,7 @@ impl<T: Storage> DataPlane<T> {
             flags = flags.with(Flags::LOG_HELD);
         }
         self.set_flags(slot, flags);
-        Admit::Go(self.launch(slot, now, order))
+        Admit::Go(self.launch(slot, now, stamp))
     }
 
     /// The fast path of the activity log: one extent, hot already (AL-2).
@@ -250,7 +260,7 @@ impl<T: Storage> DataPlane<T> {
     }
 
     /// Starts a write that has passed admission and the log: the gate decides where it goes.
-    pub(super) fn launch(&mut self, slot: u32, now: u32, order: impl FnOnce() -> u64) -> Launch {
+    pub(super) fn launch(&mut self, slot: u32, now: u32, stamp: impl FnOnce() -> Stamp) -> Launch {
         let gate = self.gate;
         let entry = self.table.get(slot);
         let mut flags = entry.flags;
@@ -265,13 +275,13 @@ impl<T: Storage> DataPlane<T> {
                 .with_if(Flags::MAY_SET_IN_SYNC, gate.in_sync_states)
                 .with_if(Flags::WANT_RECEIVE_ACK, gate.want_receive_ack)
                 .with_if(Flags::WANT_WRITE_ACK, gate.want_write_ack);
-            self.queue_send(slot, now, order);
+            self.queue_send(slot, now, stamp);
             launch.wake_sender = true;
         } else if gate.local {
             // Set before the disk is written: a bitmap sent to the peer meanwhile already shows it.
             let newly = self.bitmap.set_range(entry.sector, entry.size_bytes);
             flags = flags.with(Flags::BITS_SET);
-            launch.wake_sender = gate.notify_out_of_sync && newly > 0 && self.queue_notice(&entry, now, order);
+            launch.wake_sender = gate.notify_out_of_sync && newly > 0 && self.queue_notice(&entry, now, stamp);
         }
         self.set_flags(slot, flags);
         if !gate.local && !gate.replicate {
@@ -280,17 +290,19 @@ impl<T: Storage> DataPlane<T> {
         launch
     }
 
-    fn queue_notice(&mut self, about: &Entry, now: u32, order: impl FnOnce() -> u64) -> bool {
+    fn queue_notice(&mut self, about: &Entry, now: u32, stamp: impl FnOnce() -> Stamp) -> bool {
         let Some(notice) = self.table.take(Operation::OutOfSyncNotice, about.sector, about.size_bytes) else {
             return false;
         };
-        self.queue_send(notice, now, order);
+        self.queue_send(notice, now, stamp);
         true
     }
 
-    pub(super) fn queue_send(&mut self, slot: u32, now: u32, order: impl FnOnce() -> u64) {
+    pub(super) fn queue_send(&mut self, slot: u32, now: u32, stamp: impl FnOnce() -> Stamp) {
         if let Some(entry) = self.table.get_mut(slot) {
-            entry.order = order();
+            let stamp = stamp();
+            entry.order = stamp.order;
+            entry.epoch = stamp.closed;
             entry.queued_at = now;
         }
         self.table.push(&mut self.send_queue, slot);
@@ -303,7 +315,7 @@ impl<T: Storage> DataPlane<T> {
     }
 
     /// Admits an application read (IO-1, RD-1, RD-2).
-    pub fn admit_read(&mut self, sector: u64, size_bytes: u32, flags: Flags, now: u32, order: impl FnOnce() -> u64) -> AdmitRead {
+    pub fn admit_read(&mut self, sector: u64, size_bytes: u32, flags: Flags, now: u32, stamp: impl FnOnce() -> Stamp) -> AdmitRead {
         if !self.gate.open || self.in_flight >= self.gate.max_in_flight {
             self.has_waiters = true;
             return AdmitRead::Wait;
@@ -328,7 +340,7 @@ impl<T: Storage> DataPlane<T> {
         };
         self.in_flight += 1;
         self.set_flags(slot, flags.with(Flags::NET_QUEUED));
-        self.queue_send(slot, now, order);
+        self.queue_send(slot, now, stamp);
         AdmitRead::Remote(slot)
     }
 
@@ -377,7 +389,7 @@ impl<T: Storage> DataPlane<T> {
         actions
     }
 
-    /// The next request to send, without taking it: its slot and order.
+    /// The next request to send, without taking it: its slot and order. The slot's `epoch` holds the stamp's `closed`.
     pub fn peek_send(&self) -> Option<(u32, u64)> {
         let slot = self.send_queue.front()?;
         Some((slot, self.table.get(slot).order))
@@ -547,12 +559,12 @@ impl<T: Storage> DataPlane<T> {
 
     /// I/O is no longer suspended: takes one frozen request. With `replicate` in the gate it is queued again, else its
     /// network part has failed. The caller repeats until `None`.
-    pub fn take_frozen(&mut self, now: u32, order: impl FnOnce() -> u64) -> Option<(u32, Actions)> {
+    pub fn take_frozen(&mut self, now: u32, stamp: impl FnOnce() -> Stamp) -> Option<(u32, Actions)> {
         let slot = self.table.pop(&mut self.frozen)?;
         let flags = self.table.get(slot).flags.without(Flags::FROZEN);
         if self.gate.replicate {
             self.set_flags(slot, flags.without(Flags::NET_OK.with(Flags::NET_FAILED)).with(Flags::NET_QUEUED));
-            self.queue_send(slot, now, order);
+            self.queue_send(slot, now, stamp);
             return Some((slot, Actions::default()));
         }
         self.set_flags(slot, flags.with(Flags::NET_FAILED));

@@ -8,7 +8,7 @@
 
 use super::request::Flags;
 use super::table::Operation;
-use super::volume::{DataPlane, Launch, Storage};
+use super::volume::{DataPlane, Launch, Stamp, Storage};
 use crate::activity_log::Begin;
 
 /// Sectors of an activity-log extent (4 MiB), as a shift.
@@ -96,7 +96,7 @@ impl<T: Storage> DataPlane<T> {
     }
 
     /// Takes one write that may run now. `None` when there is none, or while the gate is closed (IO-4).
-    pub fn take_launchable(&mut self, now: u32, order: impl FnOnce() -> u64) -> Option<Launched> {
+    pub fn take_launchable(&mut self, now: u32, stamp: impl FnOnce() -> Stamp) -> Option<Launched> {
         let slot = self.launchable.front()?;
         let entry = self.table.get(slot);
         if entry.operation == Operation::PeerWrite {
@@ -111,7 +111,7 @@ impl<T: Storage> DataPlane<T> {
             return None;
         }
         self.table.pop(&mut self.launchable);
-        Some(Launched::Application(self.launch(slot, now, order)))
+        Some(Launched::Application(self.launch(slot, now, stamp)))
     }
 
     /// A peer write that got its turn without a disk: free the slot.

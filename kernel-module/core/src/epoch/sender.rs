@@ -3,8 +3,9 @@
 //!
 //! A write gets its epoch when the sender thread puts it on the wire. Two writes may share an epoch unless one was
 //! submitted after the other had been completed to the application. Completion therefore publishes "this epoch is closed"
-//! *before* it completes, and the sender looks at that *when it sends*: a write that could depend on a completed one is always
-//! looked at later and finds the epoch closed (EP-1).
+//! *before* it completes, and every write notes what is published *when it is submitted*: a write that could depend on a
+//! completed one has seen that one's epoch closed, and writes that were submitted together share an epoch whatever completes
+//! before they are sent (EP-1).
 
 /// Epochs sent and not yet acknowledged at most; the sender stalls beyond.
 const OPEN_EPOCHS: usize = 1024;
@@ -31,6 +32,11 @@ pub struct SenderEpochs {
     count: u32,
 }
 
+/// Whether `closed` (one more than an epoch) covers epoch `current`; numbers wrap around.
+const fn is_past(closed: u32, current: u32) -> bool {
+    closed.wrapping_sub(current).wrapping_sub(1) < 1 << 31
+}
+
 impl Default for SenderEpochs {
     fn default() -> Self {
         Self::new()
@@ -55,13 +61,13 @@ impl SenderEpochs {
 
     /// Whether the current epoch has to end before the next write is sent. `closed` is one more than the youngest epoch of which a
     /// write was completed, 0 for none.
-    pub const fn must_close(&self, closed: u64, max_epoch_size: u32) -> bool {
-        self.writes > 0 && (closed > self.current as u64 || self.writes >= max_epoch_size)
+    pub const fn must_close(&self, closed: u32, max_epoch_size: u32) -> bool {
+        self.writes > 0 && (is_past(closed, self.current) || self.writes >= max_epoch_size)
     }
 
     /// There is a closed epoch whose barrier has not been sent (the queue ran empty, EP-2).
-    pub const fn idle_barrier_due(&self, closed: u64) -> bool {
-        self.writes > 0 && closed > self.current as u64
+    pub const fn idle_barrier_due(&self, closed: u32) -> bool {
+        self.writes > 0 && is_past(closed, self.current)
     }
 
     /// A write joins the current epoch; its number.
