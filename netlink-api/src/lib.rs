@@ -1,2 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
-//! (being written)
+//! The generic netlink family `drbd` from user space: messages, a client, and what replies mean.
+//!
+//! Numbers and attribute tables are those of [`drbd_core::genl`]; this crate adds the message
+//! envelope, the socket and typed views of the dumps. Source: netlink-and-tools.md.
+
+pub mod build;
+pub mod client;
+pub mod message;
+pub mod status;
+
+pub use build::{Context, Options, Request};
+pub use client::{Client, Error};
+pub use message::Message;
