@@ -4,6 +4,7 @@
 //! The name it is called by selects the tool; `drbdadm drbdsetup ...` works too.
 
 mod adm;
+mod generations;
 mod meta;
 mod setup;
 

@@ -19,6 +19,8 @@ use parse::Arguments;
 use std::path::Path;
 use std::time::Duration;
 
+pub use parse::{did_you_mean, parse_minor_text as parse_minor};
+
 /// Runs the tool with its arguments (without the program name) and returns the exit code.
 pub fn run(args: &[String]) -> u8 {
     match start(args) {

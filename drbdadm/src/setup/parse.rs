@@ -164,6 +164,11 @@ pub fn parse_minor(text: &str) -> Result<u32, Failure> {
     Err(Failure::tool(format!("Cannot determine minor device number of device '{text}'")))
 }
 
+/// [`parse_minor`] for the other tools.
+pub fn parse_minor_text(text: &str) -> Result<u32, String> {
+    parse_minor(text).map_err(|failure| failure.text)
+}
+
 /// The attribute for `internal`, `flexible` or a slot number.
 pub fn parse_index(text: &str) -> Result<i32, Failure> {
     match text {
