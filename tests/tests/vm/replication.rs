@@ -81,7 +81,7 @@ fn writes_during_a_resync_end_up_on_both_disks() {
 
 fn write_during_resync() -> Result<()> {
     let mut options = PairOptions::new("resync-writes");
-    options.disk = "c-plan-ahead 0; resync-rate 8M;".into();
+    options.disk = "c-plan-ahead 0; resync-rate 3M;".into();
     let mut pair = Pair::up(&bed(), &options)?;
     pair.a.ok("drbdadm primary --force r0")?;
     pair.a.wait_for(20, "cat /proc/drbd", "cs:SyncSource")?;
@@ -160,7 +160,7 @@ fn discards() -> Result<()> {
     settle(&mut pair)?;
     pair.compare_disks()?;
     // a file system with online discard
-    pair.a.ok("mke2fs -q -F -t ext4 /dev/drbd0 && mkdir -p /m && mount -o discard /dev/drbd0 /m && cp -a /usr/sbin /m && sync && rm -rf /m/sbin && sync && /usr/sbin/fstrim /m && umount /m && e2fsck -fn /dev/drbd0")?;
+    pair.a.ok("/usr/sbin/mke2fs -q -F -t ext4 /dev/drbd0 && mkdir -p /m && mount -o discard /dev/drbd0 /m && cp -a /usr/sbin /m && sync && rm -rf /m/sbin && sync && /usr/sbin/fstrim /m && umount /m && /usr/sbin/e2fsck -fn /dev/drbd0")?;
     settle(&mut pair)?;
     pair.compare_disks()?;
     pair.finish()
