@@ -1,20 +1,27 @@
 // SPDX-License-Identifier: GPL-2.0
 //! A tokio client of the family.
 
-use crate::message::{Message, FAMILY};
-use netlink_packet_core::{
-    NetlinkHeader, NetlinkMessage, NetlinkPayload, NLM_F_DUMP, NLM_F_REQUEST,
+use crate::datagram::{decode, encode, Item};
+use crate::family::{self, Family};
+use crate::message::Message;
+use crate::replay::Replay;
+use netlink_packet_core::{NLM_F_DUMP, NLM_F_REQUEST};
+use netlink_sys::{
+    protocols::NETLINK_GENERIC, AsyncSocket, AsyncSocketExt, SocketAddr, TokioSocket,
 };
-use netlink_packet_generic::ctrl::nlas::{GenlCtrlAttrs, McastGrpAttrs};
-use netlink_packet_generic::ctrl::{GenlCtrl, GenlCtrlCmd};
-use netlink_packet_generic::GenlMessage;
-use netlink_sys::{protocols::NETLINK_GENERIC, AsyncSocket, AsyncSocketExt, SocketAddr, TokioSocket};
 use std::collections::VecDeque;
 use std::time::Duration;
 use thiserror::Error;
 
 /// Longest wait for a reply (netlink-and-tools.md section 7).
 pub const REPLY_TIMEOUT: Duration = Duration::from_secs(120);
+/// Receive buffer of the socket, so that a burst of notifications fits.
+const BUFFER_BYTES: usize = 1 << 20;
+/// The family in the recordings.
+const RECORDED_FAMILY: Family = Family {
+    id: 26,
+    events_group: 9,
+};
 
 /// Why a request has no reply of the driver.
 #[derive(Debug, Error)]
@@ -23,139 +30,133 @@ pub enum Error {
     #[error("the drbd module is not loaded; load it with 'modprobe drbd'")]
     NoFamily,
     /// The family is not the one of 8.4.
-    #[error("API mismatch: the kernel has version {version} with a header of {header_bytes} bytes, expected version 1 with 8")]
+    #[error("API mismatch! The kernel has version {version} with a header of {header_bytes} bytes, expected version 1 with 8")]
     ApiMismatch {
         /// Version of the family.
         version: u32,
         /// Size of its user header.
         header_bytes: u32,
     },
-    /// The kernel refuses the message with an errno.
-    #[error("{}", std::io::Error::from_raw_os_error(*.0))]
-    Refused(i32),
+    /// The kernel refuses the message with an errno, and may say why.
+    #[error("{}", errno_text(*.0))]
+    Refused(i32, Option<String>),
     /// The kernel sent something that is not a message.
     #[error("malformed message from the kernel: {0}")]
     Malformed(String),
     /// Nothing came in time.
     #[error("no answer from the kernel within {} s", REPLY_TIMEOUT.as_secs())]
     Timeout,
+    /// The recording is at its end.
+    #[error("the recording has no further message")]
+    EndOfRecording,
     /// The socket failed.
     #[error("netlink socket: {0}")]
     Socket(#[from] std::io::Error),
 }
 
+/// The text of an errno, as the C library has it.
+pub fn errno_text(errno: i32) -> String {
+    plain(&std::io::Error::from_raw_os_error(errno))
+}
+
+/// The text of an I/O error without the number that the standard library adds.
+pub fn plain(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    match text.find(" (os error") {
+        Some(at) => text[..at].to_string(),
+        None => text,
+    }
+}
+
+/// Where messages go.
+enum Link {
+    Kernel(TokioSocket),
+    Replay(Replay),
+}
+
 /// An open socket with the family resolved.
 pub struct Client {
-    socket: TokioSocket,
-    family: u16,
-    events_group: u32,
+    link: Link,
+    family: Family,
     sequence: u32,
     pending: VecDeque<(u32, Item)>,
 }
 
-#[derive(Debug)]
-enum Item {
-    Message(Message),
-    Error(i32),
-    Done(i32),
-}
-
 impl Client {
     /// Opens a socket and looks the family up.
+    ///
+    /// # Errors
+    /// [`Error::NoFamily`] without the module, [`Error::ApiMismatch`], or the socket's fault.
     pub async fn open() -> Result<Self, Error> {
         let mut socket = TokioSocket::new(NETLINK_GENERIC)?;
         socket.socket_mut().bind_auto()?;
-        socket.socket_ref().set_rx_buf_sz(1 << 20)?;
+        socket.socket_ref().set_rx_buf_sz(BUFFER_BYTES)?;
+        // A kernel without it only says less about what it refuses.
+        let _ = socket.socket_ref().set_ext_ack(true);
         let seconds = std::time::SystemTime::now()
             .duration_since(std::time::UNIX_EPOCH)
             .map_or(1, |d| d.as_secs() as u32);
-        let mut client = Self {
-            socket,
-            family: 0,
-            events_group: 0,
-            sequence: seconds,
-            pending: VecDeque::new(),
-        };
-        client.resolve().await?;
-        Ok(client)
-    }
-
-    async fn resolve(&mut self) -> Result<(), Error> {
-        let mut request = NetlinkMessage::from(GenlMessage::from_payload(GenlCtrl {
-            cmd: GenlCtrlCmd::GetFamily,
-            nlas: vec![GenlCtrlAttrs::FamilyName(FAMILY.into())],
-        }));
-        request.header.flags = NLM_F_REQUEST;
-        self.sequence = self.sequence.wrapping_add(1);
-        request.header.sequence_number = self.sequence;
-        request.finalize();
-        let mut bytes = vec![0; request.buffer_len()];
-        request.serialize(&mut bytes);
-        self.socket.send_to(&bytes, &SocketAddr::new(0, 0)).await?;
-        let (reply, _) = tokio::time::timeout(REPLY_TIMEOUT, self.socket.recv_from_full())
+        socket
+            .send_to(&family::lookup(seconds), &SocketAddr::new(0, 0))
+            .await?;
+        let (answer, _) = tokio::time::timeout(REPLY_TIMEOUT, socket.recv_from_full())
             .await
             .map_err(|_| Error::Timeout)??;
-        let reply = NetlinkMessage::<GenlMessage<GenlCtrl>>::deserialize(&reply)
-            .map_err(|e| Error::Malformed(e.to_string()))?;
-        let attributes = match reply.payload {
-            NetlinkPayload::InnerMessage(message) => message.payload.nlas,
-            NetlinkPayload::Error(_) => return Err(Error::NoFamily),
-            _ => return Err(Error::Malformed("unexpected answer to GETFAMILY".into())),
-        };
-        let (mut version, mut header_bytes) = (0, 0);
-        for attribute in attributes {
-            match attribute {
-                GenlCtrlAttrs::FamilyId(id) => self.family = id,
-                GenlCtrlAttrs::Version(v) => version = v,
-                GenlCtrlAttrs::HdrSize(size) => header_bytes = size,
-                GenlCtrlAttrs::McastGroups(groups) => {
-                    for group in groups {
-                        let named = group.iter().any(|a| matches!(a, McastGrpAttrs::Name(n) if n == "events"));
-                        for part in &group {
-                            if let (true, McastGrpAttrs::Id(id)) = (named, part) {
-                                self.events_group = *id;
-                            }
-                        }
-                    }
-                }
-                _ => {}
-            }
+        Ok(Self {
+            family: family::answer(&answer)?,
+            link: Link::Kernel(socket),
+            sequence: seconds,
+            pending: VecDeque::new(),
+        })
+    }
+
+    /// A client that talks to a recording instead of the kernel.
+    pub fn replay(recording: Replay) -> Self {
+        Self {
+            link: Link::Replay(recording),
+            family: RECORDED_FAMILY,
+            sequence: 0,
+            pending: VecDeque::new(),
         }
-        if version != 1 || header_bytes != 8 {
-            return Err(Error::ApiMismatch {
-                version,
-                header_bytes,
-            });
+    }
+
+    /// The recording of [`Client::replay`] as far as it was not used up.
+    pub fn into_replay(self) -> Option<Replay> {
+        match self.link {
+            Link::Replay(recording) => Some(recording),
+            Link::Kernel(_) => None,
         }
-        Ok(())
     }
 
     async fn send(&mut self, message: &Message, flags: u16) -> Result<u32, Error> {
-        let mut generic = GenlMessage::from_payload(message.clone());
-        generic.set_resolved_family_id(self.family);
-        let mut header = NetlinkHeader::default();
         self.sequence = self.sequence.wrapping_add(1);
-        header.sequence_number = self.sequence;
-        header.flags = flags;
-        let mut request = NetlinkMessage::new(header, NetlinkPayload::from(generic));
-        request.finalize();
-        let mut bytes = vec![0; request.buffer_len()];
-        request.serialize(&mut bytes);
-        self.socket.send_to(&bytes, &SocketAddr::new(0, 0)).await?;
+        let bytes = encode(message, self.family.id, flags, self.sequence);
+        match &mut self.link {
+            Link::Kernel(socket) => {
+                socket.send_to(&bytes, &SocketAddr::new(0, 0)).await?;
+            }
+            Link::Replay(recording) => self.sequence = recording.send(&bytes),
+        }
         Ok(self.sequence)
     }
 
     /// Sends a request and waits for its one reply.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] when the kernel does not hand the request to the driver.
     pub async fn ask(&mut self, message: &Message) -> Result<Message, Error> {
         let sequence = self.send(message, NLM_F_REQUEST).await?;
         match self.receive_reply(sequence).await? {
             Item::Message(reply) => Ok(reply),
-            Item::Error(errno) => Err(Error::Refused(errno)),
+            Item::Refused(errno, text) => Err(Error::Refused(errno, text)),
             Item::Done(_) => Err(Error::Malformed("end of a dump instead of a reply".into())),
         }
     }
 
     /// Sends a dump request and collects its parts. A part with an error code ends it.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] when the dump ends with an errno.
     pub async fn dump(&mut self, message: &Message) -> Result<Vec<Message>, Error> {
         let sequence = self.send(message, NLM_F_REQUEST | NLM_F_DUMP).await?;
         let mut parts = Vec::new();
@@ -168,39 +169,57 @@ impl Client {
                         return Ok(parts);
                     }
                 }
-                Item::Error(errno) => return Err(Error::Refused(errno)),
                 Item::Done(0) => return Ok(parts),
-                Item::Done(errno) => return Err(Error::Refused(-errno)),
+                Item::Done(errno) => return Err(Error::Refused(errno, None)),
+                Item::Refused(errno, text) => return Err(Error::Refused(errno, text)),
             }
         }
     }
 
     /// Joins the group of notifications; [`Client::event`] delivers them.
+    ///
+    /// # Errors
+    /// The socket's fault.
     pub fn subscribe(&mut self) -> Result<(), Error> {
-        Ok(self.socket.socket_mut().add_membership(self.events_group)?)
+        match &mut self.link {
+            Link::Kernel(socket) => Ok(socket
+                .socket_mut()
+                .add_membership(self.family.events_group)?),
+            Link::Replay(_) => Ok(()),
+        }
     }
 
-    /// The next notification (or part of a dump that runs), with its sequence number;
-    /// `None` after `limit`.
-    pub async fn event(&mut self, limit: Option<Duration>) -> Result<Option<(u32, Message)>, Error> {
+    /// The next notification (or part of a dump that runs), with its sequence number; `None` after `limit`.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] when the dump that runs ends with an errno; the socket's fault.
+    pub async fn event(
+        &mut self,
+        limit: Option<Duration>,
+    ) -> Result<Option<(u32, Message)>, Error> {
         loop {
-            if let Some((sequence, item)) = self.pending.pop_front() {
-                if let Item::Message(message) = item {
-                    return Ok(Some((sequence, message)));
-                }
-                continue;
+            match self.pending.pop_front() {
+                Some((sequence, Item::Message(message))) => return Ok(Some((sequence, message))),
+                Some((_, Item::Done(0) | Item::Refused(0, _))) => continue,
+                Some((_, Item::Done(errno))) => return Err(Error::Refused(errno, None)),
+                Some((_, Item::Refused(errno, text))) => return Err(Error::Refused(errno, text)),
+                None => {}
             }
-            match limit {
-                None => self.fill().await?,
-                Some(limit) => match tokio::time::timeout(limit, self.fill()).await {
-                    Ok(filled) => filled?,
-                    Err(_) => return Ok(None),
-                },
+            let Some(limit) = limit else {
+                self.fill().await?;
+                continue;
+            };
+            match tokio::time::timeout(limit, self.fill()).await {
+                Err(_) | Ok(Err(Error::EndOfRecording)) => return Ok(None),
+                Ok(filled) => filled?,
             }
         }
     }
 
     /// Starts a dump whose parts come through [`Client::event`].
+    ///
+    /// # Errors
+    /// The socket's fault.
     pub async fn start_dump(&mut self, message: &Message) -> Result<u32, Error> {
         self.send(message, NLM_F_REQUEST | NLM_F_DUMP).await
     }
@@ -220,23 +239,11 @@ impl Client {
 
     /// Receives one datagram, which may hold several messages.
     async fn fill(&mut self) -> Result<(), Error> {
-        let (datagram, _) = self.socket.recv_from_full().await?;
-        let mut rest = &datagram[..];
-        while rest.len() >= 16 {
-            let length = u32::from_ne_bytes([rest[0], rest[1], rest[2], rest[3]]) as usize;
-            let Some(one) = rest.get(..length).filter(|_| length >= 16) else { break };
-            let message = NetlinkMessage::<GenlMessage<Message>>::deserialize(one)
-                .map_err(|e| Error::Malformed(e.to_string()))?;
-            let sequence = message.header.sequence_number;
-            let item = match message.payload {
-                NetlinkPayload::InnerMessage(inner) => Some(Item::Message(inner.payload)),
-                NetlinkPayload::Error(error) => Some(Item::Error(error.code.map_or(0, |c| -c.get()))),
-                NetlinkPayload::Done(done) => Some(Item::Done(done.code)),
-                _ => None,
-            };
-            self.pending.extend(item.map(|item| (sequence, item)));
-            rest = rest.get(length.div_ceil(4) * 4..).unwrap_or(&[]);
-        }
+        let datagram = match &mut self.link {
+            Link::Kernel(socket) => socket.recv_from_full().await?.0,
+            Link::Replay(recording) => recording.receive().ok_or(Error::EndOfRecording)?,
+        };
+        self.pending.extend(decode(&datagram)?);
         Ok(())
     }
 }

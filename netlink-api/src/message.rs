@@ -54,7 +54,13 @@ impl Message {
 
     /// A member of a container as raw bytes.
     pub fn bytes(&self, container: u16, number: u16) -> Option<Vec<u8>> {
-        Some(self.container(container)?.inner().find(number)?.payload.to_vec())
+        Some(
+            self.container(container)?
+                .inner()
+                .find(number)?
+                .payload
+                .to_vec(),
+        )
     }
 }
 
@@ -90,7 +96,9 @@ impl ParseableParametrized<[u8], GenlHeader> for Message {
             bytes
                 .get(at..at + 4)
                 .and_then(|b| b.try_into().ok())
-                .ok_or_else(|| DecodeError::from("a message of the drbd family has at least 8 bytes"))
+                .ok_or_else(|| {
+                    DecodeError::from("a message of the drbd family has at least 8 bytes")
+                })
         };
         Ok(Self {
             command: header.cmd,

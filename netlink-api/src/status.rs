@@ -4,6 +4,7 @@
 use crate::build::Context;
 use crate::message::Message;
 use drbd_core::genl::container;
+use drbd_core::resync::per_mille;
 use drbd_core::state::{Conn, Disk, Role, State};
 
 /// The context of a reply.
@@ -32,6 +33,15 @@ pub fn generations(message: &Message) -> Option<([u64; 4], u32)> {
         *uuid = u64::from_ne_bytes(bytes.try_into().ok()?);
     }
     Some((uuids, message.u32(container::STATE_INFO, 8)?))
+}
+
+/// How much of a resync or verify is done, in percent with one decimal; `None` while there is none. The steps are as coarse as
+/// those of /proc/drbd.
+pub fn resync_percent(message: &Message) -> Option<String> {
+    let total = message.u64(container::STATE_INFO, 11)?;
+    let left = message.u64(container::STATE_INFO, 10)?;
+    let per_mille = per_mille(total, left);
+    Some(format!("{}.{}", per_mille / 10, per_mille % 10))
 }
 
 /// Text the driver adds to its reply.

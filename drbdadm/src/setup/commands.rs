@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Every subcommand: its number, operands and options (netlink-and-tools.md sections 2 and 7).
 
-use drbd_core::genl::attributes::{of_container, Kind};
+use super::options;
 use drbd_core::genl::{command as number, container};
 
 /// What an operand is.
@@ -25,6 +25,8 @@ pub enum Operand {
     MetaIndex,
     /// A minor, a resource name or `all`; may be missing.
     Any,
+    /// A resource name or `all`; may be missing.
+    AnyResource,
 }
 
 impl Operand {
@@ -39,8 +41,14 @@ impl Operand {
             Operand::Disk => "lower_dev",
             Operand::MetaDisk => "meta_data_dev",
             Operand::MetaIndex => "meta_data_index",
-            Operand::Any => "minor|resource|all",
+            Operand::Any => "resource|minor|all",
+            Operand::AnyResource => "resource|all",
         }
+    }
+
+    /// Whether the operand may be missing.
+    pub const fn is_optional(self) -> bool {
+        matches!(self, Operand::Any | Operand::AnyResource)
     }
 }
 
@@ -53,6 +61,8 @@ pub enum Action {
     Down,
     /// GET_STATUS of one minor.
     Query,
+    /// `sh-status`.
+    ShellStatus,
     /// `show`.
     Show,
     /// `status`.
@@ -76,54 +86,43 @@ pub struct Command {
     pub operands: &'static [Operand],
     /// Container of its options, 0: none.
     pub container: u16,
+    /// Names of its options, in groups.
+    pub options: &'static [&'static [&'static str]],
     /// Options of the tool itself: name and whether it takes a value.
     pub own: &'static [(&'static str, bool)],
     /// How it works.
     pub action: Action,
 }
 
-impl Command {
-    /// The usage text.
-    pub fn usage(&self) -> String {
-        let mut text = format!("USAGE:\n drbdsetup {}", self.name);
-        for operand in self.operands {
-            let (left, right) = if *operand == Operand::Any { ("[{", "}]") } else { ("{", "}") };
-            text.push_str(&format!(" {left}{}{right}", operand.name()));
-        }
-        for spec in of_container(self.container).iter().filter(|s| !s.option.is_empty()) {
-            let values = match spec.kind {
-                Kind::Flag => "{yes|no}".to_string(),
-                Kind::Enum(words) => {
-                    let words: Vec<&str> = words.iter().map(|(_, w)| *w).collect();
-                    format!("{{{}}}", words.join("|"))
-                }
-                Kind::Text(_) | Kind::Binary(_) => "<str>".into(),
-                _ => format!("({} ... {})", spec.least, spec.most),
-            };
-            text.push_str(&format!("\n    [--{}={values}]", spec.option));
-        }
-        for (name, value) in self.own {
-            text.push_str(&format!("\n    [--{name}{}]", if *value { "=<value>" } else { "" }));
-        }
-        text
-    }
-}
-
-const fn simple(name: &'static str, number: u8, container: u16) -> Command {
+const fn simple(name: &'static str, number: u8) -> Command {
     Command {
         name,
         number,
         operands: &[Operand::Minor],
-        container,
+        container: 0,
+        options: &[],
         own: &[],
         action: Action::Request,
+    }
+}
+
+const fn with_options(
+    name: &'static str,
+    number: u8,
+    container: u16,
+    options: &'static [&'static [&'static str]],
+) -> Command {
+    Command {
+        container,
+        options,
+        ..simple(name, number)
     }
 }
 
 const fn query(name: &'static str) -> Command {
     Command {
         action: Action::Query,
-        ..simple(name, number::GET_STATUS, 0)
+        ..simple(name, number::GET_STATUS)
     }
 }
 
@@ -137,54 +136,115 @@ const WAITS: &[(&str, bool)] = &[
 
 /// All of them, in the order of the help text.
 pub const COMMANDS: &[Command] = &[
-    simple("primary", number::PRIMARY, container::SET_ROLE_PARMS),
-    simple("secondary", number::SECONDARY, 0),
+    with_options(
+        "primary",
+        number::PRIMARY,
+        container::SET_ROLE_PARMS,
+        &[&["force"]],
+    ),
+    simple("secondary", number::SECONDARY),
     Command {
-        operands: &[Operand::Minor, Operand::Disk, Operand::MetaDisk, Operand::MetaIndex],
-        ..simple("attach", number::ATTACH, container::DISK_CONF)
+        operands: &[
+            Operand::Minor,
+            Operand::Disk,
+            Operand::MetaDisk,
+            Operand::MetaIndex,
+        ],
+        ..with_options(
+            "attach",
+            number::ATTACH,
+            container::DISK_CONF,
+            &[options::DISK_ATTACH, options::DISK],
+        )
     },
     Command {
         own: DEFAULTS,
-        ..simple("disk-options", number::CHG_DISK_OPTS, container::DISK_CONF)
+        ..with_options(
+            "disk-options",
+            number::CHG_DISK_OPTS,
+            container::DISK_CONF,
+            &[options::DISK],
+        )
     },
-    simple("detach", number::DETACH, container::DETACH_PARMS),
+    with_options(
+        "detach",
+        number::DETACH,
+        container::DETACH_PARMS,
+        &[&["force"]],
+    ),
     Command {
         operands: &[Operand::Resource, Operand::Local, Operand::Peer],
-        ..simple("connect", number::CONNECT, container::NET_CONF)
+        ..with_options(
+            "connect",
+            number::CONNECT,
+            container::NET_CONF,
+            &[options::CONNECT_ONCE, options::NET],
+        )
     },
     Command {
         operands: &[Operand::Local, Operand::Peer],
         own: DEFAULTS,
-        ..simple("net-options", number::CHG_NET_OPTS, container::NET_CONF)
+        ..with_options(
+            "net-options",
+            number::CHG_NET_OPTS,
+            container::NET_CONF,
+            &[options::NET],
+        )
     },
     Command {
         operands: &[Operand::Local, Operand::Peer],
-        ..simple("disconnect", number::DISCONNECT, container::DISCONNECT_PARMS)
+        ..with_options(
+            "disconnect",
+            number::DISCONNECT,
+            container::DISCONNECT_PARMS,
+            &[&["force"]],
+        )
     },
-    simple("resize", number::RESIZE, container::RESIZE_PARMS),
+    with_options(
+        "resize",
+        number::RESIZE,
+        container::RESIZE_PARMS,
+        &[options::RESIZE],
+    ),
     Command {
         operands: &[Operand::Resource],
         own: DEFAULTS,
-        ..simple("resource-options", number::RESOURCE_OPTS, container::RESOURCE_OPTS)
+        ..with_options(
+            "resource-options",
+            number::RESOURCE_OPTS,
+            container::RESOURCE_OPTS,
+            &[options::RESOURCE],
+        )
     },
-    simple("new-current-uuid", number::NEW_C_UUID, container::NEW_C_UUID_PARMS),
-    simple("invalidate", number::INVALIDATE, 0),
-    simple("invalidate-remote", number::INVAL_PEER, 0),
-    simple("pause-sync", number::PAUSE_SYNC, 0),
-    simple("resume-sync", number::RESUME_SYNC, 0),
-    simple("suspend-io", number::SUSPEND_IO, 0),
-    simple("resume-io", number::RESUME_IO, 0),
-    simple("outdate", number::OUTDATE, 0),
-    simple("verify", number::START_OV, container::START_OV_PARMS),
+    with_options(
+        "new-current-uuid",
+        number::NEW_C_UUID,
+        container::NEW_C_UUID_PARMS,
+        &[&["clear-bitmap"]],
+    ),
+    simple("invalidate", number::INVALIDATE),
+    simple("invalidate-remote", number::INVAL_PEER),
+    simple("pause-sync", number::PAUSE_SYNC),
+    simple("resume-sync", number::RESUME_SYNC),
+    simple("suspend-io", number::SUSPEND_IO),
+    simple("resume-io", number::RESUME_IO),
+    simple("outdate", number::OUTDATE),
+    with_options(
+        "verify",
+        number::START_OV,
+        container::START_OV_PARMS,
+        &[&["start", "stop"]],
+    ),
     Command {
         operands: &[Operand::Resource],
         action: Action::Down,
-        ..simple("down", number::DOWN, 0)
+        ..simple("down", number::DOWN)
     },
     query("state"),
     query("role"),
     Command {
         operands: &[Operand::Any],
+        action: Action::ShellStatus,
         ..query("sh-status")
     },
     query("cstate"),
@@ -195,47 +255,52 @@ pub const COMMANDS: &[Command] = &[
         operands: &[Operand::Any],
         own: &[("show-defaults", false)],
         action: Action::Show,
-        ..simple("show", number::GET_STATUS, 0)
+        ..simple("show", number::GET_STATUS)
     },
     Command {
-        operands: &[Operand::Any],
+        operands: &[Operand::AnyResource],
         own: &[("verbose", false), ("statistics", false), ("color", true)],
         action: Action::Status,
-        ..simple("status", number::GET_RESOURCES, 0)
+        ..simple("status", number::GET_RESOURCES)
     },
     query("check-resize"),
     Command {
         operands: &[Operand::Any],
         action: Action::Events,
-        ..simple("events", number::GET_STATUS, 0)
+        ..simple("events", number::GET_STATUS)
     },
     Command {
-        operands: &[Operand::Any],
-        own: &[("now", false), ("statistics", false), ("timestamps", false)],
+        operands: &[Operand::AnyResource],
+        own: &[("timestamps", false), ("statistics", false), ("now", false)],
         action: Action::Events2,
-        ..simple("events2", number::GET_INITIAL_STATE, 0)
+        ..simple("events2", number::GET_INITIAL_STATE)
     },
     Command {
         own: WAITS,
         action: Action::Wait,
-        ..simple("wait-connect", number::GET_TIMEOUT_TYPE, 0)
+        ..simple("wait-connect", number::GET_TIMEOUT_TYPE)
     },
     Command {
         own: WAITS,
         action: Action::Wait,
-        ..simple("wait-sync", number::GET_TIMEOUT_TYPE, 0)
+        ..simple("wait-sync", number::GET_TIMEOUT_TYPE)
     },
     Command {
         operands: &[Operand::Resource],
-        ..simple("new-resource", number::NEW_RESOURCE, container::RESOURCE_OPTS)
+        ..with_options(
+            "new-resource",
+            number::NEW_RESOURCE,
+            container::RESOURCE_OPTS,
+            &[options::RESOURCE],
+        )
     },
     Command {
         operands: &[Operand::Resource, Operand::Minor, Operand::Volume],
-        ..simple("new-minor", number::NEW_MINOR, 0)
+        ..simple("new-minor", number::NEW_MINOR)
     },
-    simple("del-minor", number::DEL_MINOR, 0),
+    simple("del-minor", number::DEL_MINOR),
     Command {
         operands: &[Operand::Resource],
-        ..simple("del-resource", number::DEL_RESOURCE, 0)
+        ..simple("del-resource", number::DEL_RESOURCE)
     },
 ];

@@ -6,16 +6,22 @@ use crate::generations::{in_words, line, with_legend};
 use drbd_core::md::flags;
 use netlink_api::{status, Message};
 
-/// Prints the generation identifiers of a GET_STATUS reply.
-pub fn print(reply: &Message, legend: bool) -> Result<u8, Failure> {
+/// The generation identifiers of a GET_STATUS reply, with or without legend.
+pub fn text(reply: &Message, legend: bool) -> Result<String, Failure> {
     let Some((uuids, md_flags)) = status::generations(reply) else {
-        return Err(Failure::with_code(1, "No uuids found in reply!\nMaybe you need to upgrade your userland tools?"));
+        return Err(Failure::with_code(1, "Device has no disk"));
     };
     if !legend {
-        println!("{}", line(uuids, md_flags));
-        return Ok(0);
+        return Ok(format!("{}\n", line(uuids, md_flags)));
     }
-    println!("{}\n{}", with_legend(uuids, md_flags), in_words(md_flags));
-    println!("meta-data: {}", if md_flags & flags::AL_CLEAN != 0 { "clean" } else { "need apply-al" });
-    Ok(0)
+    let log = if md_flags & flags::AL_CLEAN != 0 {
+        "clean"
+    } else {
+        "need apply-al"
+    };
+    Ok(format!(
+        "{}\n{}\nmeta-data: {log}\n",
+        with_legend(uuids, md_flags),
+        in_words(md_flags)
+    ))
 }

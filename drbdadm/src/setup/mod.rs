@@ -1,50 +1,86 @@
 // SPDX-License-Identifier: GPL-2.0
 //! `drbdsetup`: one command, one netlink request (netlink-and-tools.md section 7).
+//!
+//! * [`commands`], [`options`], [`usage`] — what there is.
+//! * [`parse`] — the command line; [`prepare`] — locks and devices; [`outcome`] — codes and texts.
+//! * [`request`], [`query`], [`show`], [`status`], [`events`], [`events2`], [`wait`] — the work. It needs nothing but a
+//!   [`Client`] and a [`Terminal`], so that recordings can be played through it.
 
 mod commands;
 mod events;
+mod events2;
 mod gi;
+mod options;
 mod outcome;
 mod parse;
+mod prepare;
 mod query;
+mod registry;
 mod request;
+mod sh_status;
 mod show;
 mod status;
+mod terminal;
+mod usage;
 mod wait;
+mod words;
+
+#[cfg(test)]
+mod replay_tests;
+#[cfg(test)]
+mod usage_tests;
 
 use commands::{Action, Command, COMMANDS};
 use netlink_api::Client;
-use outcome::Failure;
+use outcome::{Failure, Help};
 use parse::Arguments;
 use std::path::Path;
 use std::time::Duration;
+use terminal::Terminal;
 
-pub use parse::{did_you_mean, parse_minor_text as parse_minor};
+pub use parse::parse_minor_text as parse_minor;
+pub use words::did_you_mean;
 
 /// Runs the tool with its arguments (without the program name) and returns the exit code.
 pub fn run(args: &[String]) -> u8 {
-    match start(args) {
+    let (mut out, mut error) = (std::io::stdout(), std::io::stderr());
+    let mut terminal = Terminal::new(&mut out, &mut error);
+    let program = program_name();
+    match start(args, &program, &mut terminal) {
         Ok(code) => code,
         Err(failure) => {
-            failure.print();
+            failure.print(&program, &mut terminal);
             failure.code
         }
     }
 }
 
-fn start(args: &[String]) -> Result<u8, Failure> {
+/// The name the tool was called by, for help texts.
+fn program_name() -> String {
+    let called = std::env::args().next().unwrap_or_default();
+    let name = Path::new(&called)
+        .file_name()
+        .map(|name| name.to_string_lossy().into_owned());
+    name.filter(|name| name.starts_with("drbdsetup"))
+        .unwrap_or_else(|| "drbdsetup".into())
+}
+
+fn start(args: &[String], program: &str, terminal: &mut Terminal<'_>) -> Result<u8, Failure> {
     let Some((command, rest)) = choose(args) else {
-        return Ok(usage(args));
+        return help(args, program, terminal);
     };
     let arguments = Arguments::parse(command, &rest)?;
-    load_module()?;
+    load_module(terminal)?;
+    let _lock = prepare::prepare(command, &arguments, terminal)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|e| Failure::tool(format!("cannot start: {e}")))?;
     runtime.block_on(async {
-        let mut client = Client::open().await.map_err(|e| Failure::tool(e.to_string()))?;
-        perform(&mut client, command, &arguments).await
+        let mut client = Client::open()
+            .await
+            .map_err(|e| Failure::tool(e.to_string()))?;
+        perform(&mut client, command, &arguments, terminal).await
     })
 }
 
@@ -52,66 +88,91 @@ fn start(args: &[String]) -> Result<u8, Failure> {
 fn choose(args: &[String]) -> Option<(&'static Command, Vec<String>)> {
     let find = |name: &String| COMMANDS.iter().find(|c| c.name == name);
     if let Some(command) = args.first().and_then(find) {
-        return Some((command, args[1..].to_vec()));
+        return Some((command, args.get(1..).unwrap_or(&[]).to_vec()));
+    }
+    if matches!(args.first().map(String::as_str), Some("help" | "xml-help")) {
+        return None;
     }
     let command = args.get(1).and_then(find)?;
-    let mut rest = vec![args[0].clone()];
-    rest.extend_from_slice(&args[2..]);
+    let mut rest = vec![args.first()?.clone()];
+    rest.extend_from_slice(args.get(2..).unwrap_or(&[]));
     Some((command, rest))
 }
 
-fn usage(args: &[String]) -> u8 {
-    match args.first().map(String::as_str) {
-        Some("help") | Some("--help") | Some("-h") | None => {
-            if let Some(command) = args.get(1).and_then(|n| COMMANDS.iter().find(|c| c.name == n)) {
-                println!("{}", command.usage());
-                return 0;
-            }
+/// What is no command: help, version, or a mistake.
+fn help(args: &[String], program: &str, terminal: &mut Terminal<'_>) -> Result<u8, Failure> {
+    let word = args.first().map(String::as_str);
+    let about = args
+        .get(1)
+        .map(|name| (name, COMMANDS.iter().find(|command| command.name == name)));
+    let text = match (word, about) {
+        (Some("help"), Some((_, Some(command)))) => usage::of_command_text(program, command),
+        (Some("xml-help"), Some((_, Some(command)))) => usage::xml(command),
+        (Some("help" | "xml-help"), Some((name, None))) => return Err(unknown(name)),
+        (Some("--version" | "-V"), _) => format!("drbdsetup {}\n", env!("CARGO_PKG_VERSION")),
+        (Some("--help" | "-h"), _) => usage::general(program, None),
+        (None | Some("help" | "xml-help"), _) => {
+            return Err(Failure::usage(Help::General(None), ""))
         }
-        Some("--version") | Some("-V") => {
-            println!("drbdsetup {} (Rust)", env!("CARGO_PKG_VERSION"));
-            return 0;
-        }
-        Some(unknown) => {
-            eprintln!("drbdsetup: unknown command '{unknown}'{}", parse::did_you_mean(unknown, COMMANDS.iter().map(|c| c.name)));
-        }
-    }
-    println!("\nUSAGE: drbdsetup command device arguments options\n\nCommands are:");
-    for row in COMMANDS.chunks(4) {
-        let names: Vec<String> = row.iter().map(|c| format!("{:<19}", c.name)).collect();
-        println!("    {}", names.join(" ").trim_end());
-    }
-    println!("\nTo get more details about a command issue 'drbdsetup help cmd'.\n");
-    20
+        (Some(other), _) => return Err(unknown(other)),
+    };
+    terminal.print(&text);
+    Ok(0)
+}
+
+fn unknown(name: &str) -> Failure {
+    let hint = words::did_you_mean(name, COMMANDS.iter().map(|c| c.name));
+    let remark = if hint.is_empty() {
+        hint
+    } else {
+        format!("{name}:{hint}")
+    };
+    Failure::usage(Help::General(Some("invalid command".into())), remark)
 }
 
 /// The module is loaded on demand, as the tools of the C driver do.
-fn load_module() -> Result<(), Failure> {
-    if Path::new("/proc/drbd").exists() {
+fn load_module(terminal: &mut Terminal<'_>) -> Result<(), Failure> {
+    let present = || Path::new("/proc/drbd").exists();
+    if present() {
         return Ok(());
     }
-    let _ = std::process::Command::new("/sbin/modprobe").arg("drbd").status();
+    if let Err(error) = std::process::Command::new("/sbin/modprobe")
+        .arg("drbd")
+        .status()
+    {
+        terminal.note(&format!(
+            "/sbin/modprobe: {}",
+            netlink_api::client::plain(&error)
+        ));
+    }
     for _ in 0..10 {
-        if Path::new("/proc/drbd").exists() {
+        if present() {
             return Ok(());
         }
         std::thread::sleep(Duration::from_millis(1));
     }
     Err(Failure::tool(
         "Could not stat /proc/drbd: No such file or directory\n\
-         Make sure that the DRBD kernel module is installed and can be loaded! (modprobe drbd)",
+         Make sure that the DRBD kernel module is installed and can be loaded!\n\
+         ('modprobe drbd' loads it; 'dmesg' tells why it cannot.)",
     ))
 }
 
-async fn perform(client: &mut Client, command: &Command, arguments: &Arguments) -> Result<u8, Failure> {
+async fn perform(
+    client: &mut Client,
+    command: &Command,
+    arguments: &Arguments,
+    terminal: &mut Terminal<'_>,
+) -> Result<u8, Failure> {
     match command.action {
         Action::Request => request::run(client, command, arguments).await,
         Action::Down => request::down(client, arguments).await,
-        Action::Query => query::run(client, command, arguments).await,
-        Action::Show => show::run(client, arguments).await,
-        Action::Status => status::run(client, arguments).await,
-        Action::Events => events::events(client, arguments).await,
-        Action::Events2 => events::events2(client, arguments).await,
-        Action::Wait => wait::run(client, command, arguments).await,
+        Action::Query => query::run(client, command, arguments, terminal).await,
+        Action::ShellStatus => sh_status::run(client, arguments, terminal).await,
+        Action::Show => show::run(client, arguments, terminal).await,
+        Action::Status => status::run(client, arguments, terminal).await,
+        Action::Events => events::run(client, arguments, terminal).await,
+        Action::Events2 => events2::run(client, arguments, terminal).await,
+        Action::Wait => wait::run(client, command, arguments, terminal).await,
     }
 }

@@ -1,12 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The command line of a subcommand: operands and options.
+//! The command line of a subcommand: operands and options, in any order, long options also shortened.
 
 use super::commands::{Command, Operand};
-use super::outcome::Failure;
-use drbd_core::genl::attributes::Kind;
-use netlink_api::build::{parse_address, spec_of};
+use super::options::{canonical, names, of_command};
+use super::outcome::{Failure, Help};
+use super::words::did_you_mean;
+use drbd_core::genl::attributes::{Kind, Unit};
+use netlink_api::build::{parse_address, parse_number, OptionError};
 use netlink_api::Options;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
+
+/// Longest argument, in bytes. The kernel takes at most 128.
+const LONGEST: usize = 1024;
+/// Major number of the devices.
+const MAJOR: u32 = 147;
+/// Options of the tool whose value may be left out.
+const VALUE_MAY_MISS: &[&str] = &["wait-after-sb", "color"];
 
 /// A command line taken apart.
 #[derive(Debug, Default)]
@@ -19,97 +28,178 @@ pub struct Arguments {
     pub own: Vec<(String, Option<String>)>,
     /// The minor, if there is one among the operands.
     pub minor: Option<u32>,
+    /// The volume number.
+    pub volume: Option<u32>,
+    /// The addresses, own and the peer's.
+    pub addresses: [Option<Vec<u8>>; 2],
+    /// The metadata index.
+    pub index: i32,
 }
 
 impl Arguments {
     /// Checks operands and options against the command's definition.
+    ///
+    /// # Errors
+    /// What to print and the exit code.
     pub fn parse(command: &Command, args: &[String]) -> Result<Self, Failure> {
         let mut parsed = Self::default();
         let mut rest = args.iter();
         while let Some(arg) = rest.next() {
-            let Some(option) = arg.strip_prefix("--").filter(|o| !o.is_empty()) else {
-                if arg.starts_with('-') && arg.len() > 1 && arg != "--" {
-                    return Err(bad(command, &format!("unrecognized option '{arg}'")));
-                }
-                if arg != "--" {
-                    parsed.operands.push(arg.clone());
-                }
-                continue;
-            };
-            let (name, value) = match option.split_once('=') {
-                Some((name, value)) => (name, Some(value.to_string())),
-                None => (option, None),
-            };
-            let value = match value {
-                None if needs_value(command, name) => rest.next().cloned(),
-                other => other,
-            };
-            parsed.option(command, name, value)?;
+            if arg.len() > LONGEST {
+                return Err(Failure::tool(format!(
+                    "{}: an argument of {} bytes is too long",
+                    command.name,
+                    arg.len()
+                )));
+            }
+            if arg == "--" {
+                parsed.operands.extend(rest.by_ref().cloned());
+            } else if let Some(option) = arg.strip_prefix("--") {
+                parsed.long_option(command, option, &mut rest)?;
+            } else if arg == "-o" && command.name == "primary" {
+                // As drbdsetup of 8.3 and earlier (config-and-cli.md section 13).
+                parsed.option(command, "force", None)?;
+            } else if arg.len() > 1 && arg.starts_with('-') {
+                let letter: String = arg.chars().skip(1).take(1).collect();
+                return Err(option_fault(
+                    command,
+                    &format!("invalid option -- '{letter}'"),
+                ));
+            } else {
+                parsed.operands.push(arg.clone());
+            }
         }
         parsed.check_operands(command)?;
         Ok(parsed)
     }
 
-    fn option(&mut self, command: &Command, name: &str, value: Option<String>) -> Result<(), Failure> {
-        let name = match name {
-            "overwrite-data-of-peer" if command.name == "primary" => "force",
+    fn long_option<'a>(
+        &mut self,
+        command: &Command,
+        option: &str,
+        rest: &mut impl Iterator<Item = &'a String>,
+    ) -> Result<(), Failure> {
+        let (given, value) = match option.split_once('=') {
+            Some((name, value)) => (name, Some(value.to_string())),
+            None => (option, None),
+        };
+        let name = complete(command, given).map_err(|fault| match fault {
+            Some(fault) => option_fault(command, &fault),
+            None => {
+                let hint = did_you_mean(given, names(command).into_iter());
+                option_fault(command, &format!("unrecognized option '--{option}'{hint}"))
+            }
+        })?;
+        let value = match value {
+            None if needs_value(command, name) => match rest.next() {
+                Some(value) => Some(value.clone()),
+                None => {
+                    return Err(option_fault(
+                        command,
+                        &format!("option '--{name}' requires an argument"),
+                    ))
+                }
+            },
+            Some(_) if command.own.contains(&(name, false)) => {
+                return Err(option_fault(
+                    command,
+                    &format!("option '--{name}' doesn't allow an argument"),
+                ));
+            }
             other => other,
         };
-        if let Some((name, takes)) = command.own.iter().find(|(n, _)| *n == name) {
-            if *takes && value.is_none() {
-                return Err(bad(command, &format!("option '--{name}' requires an argument")));
-            }
+        self.option(command, name, value)
+    }
+
+    fn option(
+        &mut self,
+        command: &Command,
+        name: &str,
+        value: Option<String>,
+    ) -> Result<(), Failure> {
+        if let Some((name, _)) = command.own.iter().find(|(own, _)| *own == name) {
             self.own.push(((*name).into(), value));
             return Ok(());
         }
+        let Some(spec) = of_command(command).find(|spec| spec.option == name) else {
+            return Err(option_fault(
+                command,
+                &format!("unrecognized option '--{name}'"),
+            ));
+        };
         self.options
-            .add(command.container, name, value.as_deref())
-            .map_err(|error| {
-                let known = drbd_core::genl::attributes::of_container(command.container)
-                    .iter()
-                    .map(|s| s.option)
-                    .chain(command.own.iter().map(|(n, _)| *n));
-                let hint = match &error {
-                    netlink_api::build::OptionError::Unknown(_) => did_you_mean(name, known),
-                    _ => String::new(),
-                };
-                bad(command, &format!("{error}{hint}"))
+            .add_spec(spec, value.as_deref())
+            .map_err(|error| match &error {
+                OptionError::Word {
+                    value, expected, ..
+                } => Failure::tool(format!(
+                    "{error}{}",
+                    did_you_mean(value, expected.iter().copied())
+                )),
+                _ => Failure::tool(error.to_string()),
             })
     }
 
     fn check_operands(&mut self, command: &Command) -> Result<(), Failure> {
-        let optional = command.operands == [Operand::Any];
-        let expected = command.operands.len();
-        let found = self.operands.len();
-        if found > expected || (found < expected && !optional) {
-            let names: Vec<&str> = command.operands.iter().map(|o| o.name()).collect();
-            return Err(bad(
-                command,
-                &format!("expected {} argument(s) ({}), got {found}", expected, names.join(" ")),
+        let operands = std::mem::take(&mut self.operands);
+        for (at, operand) in command.operands.iter().enumerate() {
+            let Some(text) = operands.get(at) else {
+                if operand.is_optional() {
+                    break;
+                }
+                let missing = match at {
+                    0 => "Missing first argument".to_string(),
+                    _ => format!("Missing argument '{}'", operand.name()),
+                };
+                return Err(Failure::usage(Help::Command(command.name), missing));
+            };
+            self.take_operand(command, *operand, text)?;
+        }
+        if let Some(excess) = operands
+            .get(command.operands.len()..)
+            .filter(|excess| !excess.is_empty())
+        {
+            return Err(Failure::usage(
+                Help::EmptyLine,
+                format!("Excess arguments: {}", excess.join(" ")),
             ));
         }
-        for (operand, text) in command.operands.iter().zip(&self.operands) {
-            match operand {
-                Operand::Minor => self.minor = Some(parse_minor(text)?),
-                Operand::Resource if text.is_empty() => {
-                    return Err(Failure::with_code(1, "Resource name is empty."));
-                }
-                Operand::Resource if text == "all" => {
-                    return Err(bad(command, "command does not accept argument 'all'"));
-                }
-                Operand::Volume => {
-                    text.parse::<u32>()
-                        .map_err(|_| bad(command, &format!("{text}: expected a volume number")))?;
-                }
-                Operand::Local | Operand::Peer => {
-                    parse_address(text).map_err(Failure::tool)?;
-                }
-                Operand::MetaIndex => {
-                    parse_index(text)?;
-                }
-                _ => {}
-            }
+        self.operands = operands;
+        Ok(())
+    }
+
+    fn take_operand(
+        &mut self,
+        command: &Command,
+        operand: Operand,
+        text: &str,
+    ) -> Result<(), Failure> {
+        if text == "all" && matches!(operand, Operand::Minor | Operand::Resource) {
+            let complaint = "command does not accept argument 'all'".to_string();
+            return Err(Failure::usage(Help::General(Some(complaint)), ""));
         }
+        match operand {
+            Operand::Minor => self.minor = Some(parse_minor(text)?),
+            Operand::Resource if text.is_empty() => {
+                return Err(Failure::with_code(1, "Resource name is empty."))
+            }
+            Operand::Volume => {
+                self.volume = Some(
+                    number(text)
+                        .and_then(|n| u32::try_from(n).ok())
+                        .ok_or_else(|| not_a_number(text))?,
+                );
+            }
+            Operand::Local => self.addresses[0] = Some(parse_address(text).map_err(Failure::tool)?),
+            Operand::Peer => self.addresses[1] = Some(parse_address(text).map_err(Failure::tool)?),
+            Operand::MetaIndex => self.index = parse_index(text)?,
+            Operand::Resource
+            | Operand::Disk
+            | Operand::MetaDisk
+            | Operand::Any
+            | Operand::AnyResource => {}
+        }
+        debug_assert!(command.operands.contains(&operand));
         Ok(())
     }
 
@@ -118,8 +208,20 @@ impl Arguments {
     pub fn object(&self, command: &Command) -> String {
         match command.name {
             "new-minor" | "net-options" | "disconnect" => "??".into(),
-            _ => self.operands.first().cloned().unwrap_or_else(|| "??".into()),
+            _ => self
+                .operands
+                .first()
+                .cloned()
+                .unwrap_or_else(|| "??".into()),
         }
+    }
+
+    /// The one optional operand, unless it is `all`.
+    pub fn wanted(&self) -> Option<&str> {
+        self.operands
+            .first()
+            .map(String::as_str)
+            .filter(|operand| *operand != "all")
     }
 
     /// Whether an option of the tool itself was given.
@@ -133,80 +235,109 @@ impl Arguments {
     }
 }
 
+/// The full name of a long option, which may be shortened as long as it is unique. `Err(None)`: there is none.
+fn complete<'a>(command: &Command, given: &'a str) -> Result<&'a str, Option<String>>
+where
+    'static: 'a,
+{
+    let all = names(command);
+    if let Some(name) =
+        canonical(command.name, given).or_else(|| all.iter().copied().find(|name| *name == given))
+    {
+        return Ok(name);
+    }
+    let mut candidates: Vec<&'static str> = all
+        .into_iter()
+        .filter(|name| name.starts_with(given))
+        .collect();
+    if "overwrite-data-of-peer".starts_with(given) && command.name == "primary" {
+        candidates.push("force");
+    }
+    match candidates.as_slice() {
+        [one] if !given.is_empty() => Ok(one),
+        [] | [_] => Err(None),
+        several => {
+            let several: Vec<String> = several.iter().map(|name| format!("'--{name}'")).collect();
+            Err(Some(format!(
+                "option '--{given}' is ambiguous; possibilities: {}",
+                several.join(" ")
+            )))
+        }
+    }
+}
+
 fn needs_value(command: &Command, name: &str) -> bool {
     if let Some((_, takes)) = command.own.iter().find(|(n, _)| *n == name) {
-        return *takes;
+        return *takes && !VALUE_MAY_MISS.contains(&name);
     }
-    spec_of(command.container, name).is_some_and(|spec| spec.kind != Kind::Flag)
+    of_command(command).any(|spec| spec.option == name && spec.kind != Kind::Flag)
 }
 
-fn bad(command: &Command, text: &str) -> Failure {
-    Failure::tool(format!("drbdsetup {}: {text}\n{}", command.name, command.usage()))
+fn option_fault(command: &Command, text: &str) -> Failure {
+    Failure::usage(Help::General(None), format!("{}: {text}", command.name))
 }
 
-/// The number of a minor: digits, `minor-N`, `/dev/drbdN` or a node with major 147.
+/// A number without unit, suffixes allowed.
+pub fn number(text: &str) -> Option<i64> {
+    parse_number(text, Unit::One)
+}
+
+/// The failure for what is none.
+pub fn not_a_number(text: &str) -> Failure {
+    Failure::tool(format!("{text} is not a valid number"))
+}
+
+/// The number of a minor: digits, `minor-N`, `/dev/drbdN` or a block device node of the driver.
+///
+/// # Errors
+/// The text is none of these.
 pub fn parse_minor(text: &str) -> Result<u32, Failure> {
     let digits = text
         .strip_prefix("minor-")
         .or_else(|| text.strip_prefix("/dev/drbd"))
         .unwrap_or(text);
-    if let Ok(minor) = digits.parse::<u32>() {
-        if minor != u32::MAX {
+    let decimal = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    if let Some(minor) = digits
+        .parse::<u32>()
+        .ok()
+        .filter(|minor| decimal && *minor != u32::MAX)
+    {
+        return Ok(minor);
+    }
+    if let Ok(metadata) = std::fs::metadata(text) {
+        let (major, minor) = (
+            rustix::fs::major(metadata.rdev()),
+            rustix::fs::minor(metadata.rdev()),
+        );
+        if metadata.file_type().is_block_device() && major == MAJOR {
             return Ok(minor);
         }
-    } else if let Ok(metadata) = std::fs::metadata(text) {
-        let number = metadata.rdev();
-        let major = (number >> 8) & 0xfff;
-        if metadata.file_type().is_block_device() && major == 147 {
-            return Ok(((number & 0xff) | ((number >> 12) & 0xfff00)) as u32);
-        }
     }
-    Err(Failure::tool(format!("Cannot determine minor device number of device '{text}'")))
+    Err(Failure::tool(format!(
+        "Cannot determine minor device number of device '{text}'"
+    )))
 }
 
 /// [`parse_minor`] for the other tools.
+///
+/// # Errors
+/// The text is no minor; says so.
 pub fn parse_minor_text(text: &str) -> Result<u32, String> {
     parse_minor(text).map_err(|failure| failure.text)
 }
 
-/// The attribute for `internal`, `flexible` or a slot number.
+/// The attribute for `internal`, `flexible` or a slot number. The kernel judges the number.
+///
+/// # Errors
+/// The text is none of these.
 pub fn parse_index(text: &str) -> Result<i32, Failure> {
     match text {
         "internal" | "flex-internal" => Ok(-3),
         "flexible" | "flex-external" => Ok(-2),
-        number => number
-            .parse::<u16>()
-            .map(i32::from)
-            .map_err(|_| Failure::tool(format!("{text}: expected internal, flexible or a slot number"))),
+        other => number(other)
+            .and_then(|n| i32::try_from(n).ok())
+            .ok_or_else(|| not_a_number(text)),
     }
-}
-
-/// ` (did you mean 'X'?)` for the nearest known word, or nothing.
-pub fn did_you_mean<'a>(given: &str, known: impl Iterator<Item = &'a str>) -> String {
-    let nearest = known
-        .filter(|w| !w.is_empty())
-        .map(|word| (distance(given, word), word))
-        .min();
-    match nearest {
-        Some((steps, word)) if steps <= 1 + given.len() / 4 => format!(" (did you mean '{word}'?)"),
-        _ => String::new(),
-    }
-}
-
-/// Edit distance of two words.
-pub fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(x != *y);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(row[j + 1] + 1);
-        }
-    }
-    row[b.len()]
 }
 
 #[cfg(test)]
@@ -220,23 +351,138 @@ mod tests {
         Arguments::parse(command, &rest)
     }
 
+    fn refusal(line: &[&str]) -> (u8, Help, String) {
+        let failure = parse(line).expect_err("refused");
+        (failure.code, failure.help, failure.text)
+    }
+
     #[test]
     fn minors_have_several_spellings() {
         for text in ["5", "minor-5", "/dev/drbd5"] {
             assert_eq!(parse_minor(text).expect(text), 5);
         }
-        assert!(parse_minor("4294967295").is_err());
-        assert!(parse_minor("nonsense").is_err());
+        for text in ["4294967295", "nonsense", "", "+5", "-1", "/dev/null"] {
+            assert!(parse_minor(text).is_err(), "{text}");
+        }
     }
 
     #[test]
-    fn options_are_checked_and_a_typo_gets_a_suggestion() {
-        assert!(parse(&["attach", "0", "/dev/a", "/dev/a", "internal", "--size=10M"]).is_ok());
-        assert!(parse(&["attach", "0", "/dev/a", "/dev/a", "internal", "--size", "10M"]).is_ok());
-        let failure = parse(&["primary", "0", "--forse"]).expect_err("typo");
-        assert_eq!(failure.code, 20);
-        assert!(failure.text.contains("did you mean 'force'?"), "{}", failure.text);
-        assert_eq!(parse(&["new-resource", ""]).expect_err("empty").code, 1);
-        assert_eq!(parse(&["new-resource"]).expect_err("none").code, 20);
+    fn options_take_their_value_attached_or_apart_and_may_be_shortened() {
+        let attach = ["attach", "0", "/dev/a", "/dev/a", "internal"];
+        let with = |more: &[&str]| {
+            parse(&[&attach[..], more].concat())
+                .expect("accepted")
+                .options
+        };
+        assert_eq!(with(&["--size=10M"]), with(&["--size", "10M"]));
+        assert_eq!(with(&["--siz=10M"]), with(&["--size", "10M"]));
+        let force = parse(&["primary", "0", "--force"])
+            .expect("accepted")
+            .options;
+        for other in [
+            "--overwrite-data-of-peer",
+            "--overwrite",
+            "-o",
+            "--force=yes",
+        ] {
+            assert_eq!(parse(&["primary", "0", other]).expect(other).options, force);
+        }
+        assert!(
+            refusal(&["attach", "0", "/dev/a", "/dev/a", "internal", "--disk=1"])
+                .2
+                .contains("is ambiguous")
+        );
+    }
+
+    #[test]
+    fn a_typo_gets_a_suggestion() {
+        let (code, help, text) = refusal(&["primary", "0", "--forse"]);
+        assert_eq!((code, help), (20, Help::General(None)));
+        assert_eq!(
+            text,
+            "primary: unrecognized option '--forse' (did you mean 'force'?)"
+        );
+        let text = refusal(&[
+            "connect",
+            "r0",
+            "10.0.0.1",
+            "10.0.0.2",
+            "--after-sb-0pri=disconect",
+        ])
+        .2;
+        assert!(text.ends_with("(did you mean 'disconnect'?)"), "{text}");
+    }
+
+    #[test]
+    fn faults_of_the_command_line_have_the_recorded_texts() {
+        let general = |complaint: &str| (20, Help::General(Some(complaint.into())), String::new());
+        assert_eq!(
+            refusal(&["primary", "all"]),
+            general("command does not accept argument 'all'")
+        );
+        assert_eq!(
+            refusal(&["new-resource", "all"]),
+            general("command does not accept argument 'all'")
+        );
+        assert_eq!(
+            refusal(&["primary"]),
+            (
+                20,
+                Help::Command("primary"),
+                "Missing first argument".into()
+            )
+        );
+        assert_eq!(
+            refusal(&["attach", "0"]),
+            (
+                20,
+                Help::Command("attach"),
+                "Missing argument 'lower_dev'".into()
+            )
+        );
+        assert_eq!(
+            refusal(&["new-resource", ""]),
+            (1, Help::None, "Resource name is empty.".into())
+        );
+        assert_eq!(
+            refusal(&["new-minor", "r0", "-1", "0"]),
+            (
+                20,
+                Help::General(None),
+                "new-minor: invalid option -- '1'".into()
+            )
+        );
+        assert_eq!(
+            refusal(&["attach", "0", "/dev/vda", "/dev/vda", "internal", "excess"]),
+            (20, Help::EmptyLine, "Excess arguments: excess".into())
+        );
+        assert_eq!(
+            refusal(&["disk-options", "0", "--backing-dev=x"]),
+            (
+                20,
+                Help::General(None),
+                "disk-options: unrecognized option '--backing-dev=x'".into()
+            )
+        );
+        assert_eq!(
+            refusal(&["net-options", "10.0.0.1", "10.0.0.2", "--discard-my-data"]).2,
+            "net-options: unrecognized option '--discard-my-data'"
+        );
+        assert_eq!(
+            refusal(&["resize", "0", "--size=1T"]),
+            (20, Help::None, "1T is not a valid number".into())
+        );
+        assert_eq!(
+            refusal(&["resize", "0", "--size"]).2,
+            "resize: option '--size' requires an argument"
+        );
+    }
+
+    #[test]
+    fn negative_operands_come_after_two_dashes() {
+        let arguments =
+            parse(&["attach", "0", "/dev/vda", "/dev/vdb", "--", "-4"]).expect("accepted");
+        assert_eq!(arguments.index, -4);
+        assert!(parse(&["attach", "0", "/dev/vda", "/dev/vdb", "nowhere"]).is_err());
     }
 }

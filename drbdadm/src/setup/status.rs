@@ -3,10 +3,10 @@
 
 use super::outcome::{no_such, Failure};
 use super::parse::Arguments;
+use super::terminal::Terminal;
 use drbd_core::genl::{command, container};
 use netlink_api::status::{connection_name, context, disk_name, replication_name, role_name};
 use netlink_api::{Client, Context, Message, Request};
-use std::io::IsTerminal;
 
 /// What is shown.
 #[derive(Clone, Copy)]
@@ -29,28 +29,35 @@ pub struct Parts {
 }
 
 /// Asks and prints.
-pub async fn run(client: &mut Client, arguments: &Arguments) -> Result<u8, Failure> {
-    let wanted = arguments.operands.first().filter(|name| *name != "all");
+pub async fn run(
+    client: &mut Client,
+    arguments: &Arguments,
+    terminal: &mut Terminal<'_>,
+) -> Result<u8, Failure> {
+    let wanted = arguments.wanted();
     let color = match arguments.value("color") {
         Some("always") => true,
+        None if arguments.has("color") => true,
         Some("never") => false,
-        _ => std::io::stdout().is_terminal(),
+        Some("auto") | None => terminal.interactive,
+        Some(other) => {
+            return Err(Failure::tool(format!(
+                "Option --color: invalid argument '{other}'"
+            )))
+        }
     };
     let detail = Detail {
-        verbose: arguments.has("verbose") || arguments.has("statistics") && arguments.has("verbose"),
+        verbose: arguments.has("verbose"),
         statistics: arguments.has("statistics"),
         color,
     };
-    let mut found = fetch(client, wanted.map(String::as_str)).await?;
+    let mut found = fetch(client, wanted).await?;
     if let (Some(name), true) = (wanted, found.is_empty()) {
         return Err(no_such(name));
     }
-    if found.is_empty() {
-        println!("# No currently configured DRBD found.");
-    }
     found.sort_by_key(|parts| context(&parts.resource).resource);
     for parts in &found {
-        print!("{}", render(parts, detail));
+        terminal.print(&render(parts, detail));
     }
     Ok(0)
 }
@@ -68,13 +75,26 @@ async fn fetch(client: &mut Client, wanted: Option<&str>) -> Result<Vec<Parts>, 
         if wanted.is_some_and(|w| w != name) {
             continue;
         }
-        let about = |number| Request::new(number).context(Context::resource(&name)).build();
-        let devices = client.dump(&about(command::GET_DEVICES)).await.map_err(fail)?;
-        let connections = client.dump(&about(command::GET_CONNECTIONS)).await.map_err(fail)?;
+        let about = |number| {
+            Request::new(number)
+                .context(Context::resource(&name))
+                .build()
+        };
+        let devices = client
+            .dump(&about(command::GET_DEVICES))
+            .await
+            .map_err(fail)?;
+        let connections = client
+            .dump(&about(command::GET_CONNECTIONS))
+            .await
+            .map_err(fail)?;
         let peers = if devices.is_empty() || connections.is_empty() {
             Vec::new()
         } else {
-            client.dump(&about(command::GET_PEER_DEVICES)).await.map_err(fail)?
+            client
+                .dump(&about(command::GET_PEER_DEVICES))
+                .await
+                .map_err(fail)?
         };
         found.push(Parts {
             resource,
@@ -102,7 +122,10 @@ impl Lines {
 
     fn word(&mut self, name: &str, value: &str, color: Option<&str>) {
         let length = name.chars().count() + 1 + value.chars().count();
-        let at_start = self.text.ends_with('\n') || self.text.is_empty() || self.text.ends_with("  ") || self.column == 0;
+        let at_start = self.text.ends_with('\n')
+            || self.text.is_empty()
+            || self.text.ends_with("  ")
+            || self.column == 0;
         if !at_start && self.column + 1 + length > 80 {
             self.text.push('\n');
             self.text.push_str(&" ".repeat(self.continuation));
@@ -112,7 +135,9 @@ impl Lines {
             self.column += 1;
         }
         match color {
-            Some(code) => self.text.push_str(&format!("{name}:\x1b[{code}m{value}\x1b[0m")),
+            Some(code) => self
+                .text
+                .push_str(&format!("{name}:\x1b[{code}m{value}\x1b[0m")),
             None => self.text.push_str(&format!("{name}:{value}")),
         }
         self.column += length;
@@ -142,6 +167,17 @@ fn shade(detail: Detail, value: &str) -> Option<&'static str> {
         "Inconsistent" | "Failed" | "StandAlone" | "Diskless" => Some(RED),
         "Outdated" | "Connecting" | "Consistent" | "SyncSource" | "SyncTarget" => Some(YELLOW),
         _ => None,
+    }
+}
+
+/// Who holds application I/O back.
+pub fn blocked(message: &Message) -> &'static str {
+    let statistics = container::DEVICE_STATISTICS;
+    match (message.flag(statistics, 8), message.flag(statistics, 9)) {
+        (Some(true), Some(true)) => "upper,lower",
+        (Some(true), _) => "upper",
+        (_, Some(true)) => "lower",
+        _ => "no",
     }
 }
 
@@ -185,7 +221,11 @@ fn resource_line(lines: &mut Lines, message: &Message, detail: Detail) {
         .filter(|(number, _)| message.flag(info, *number).unwrap_or(false))
         .map(|(_, word)| word)
         .collect();
-    let suspended = if words.is_empty() { "no".to_string() } else { words.join(",") };
+    let suspended = if words.is_empty() {
+        "no".to_string()
+    } else {
+        words.join(",")
+    };
     if detail.verbose || suspended != "no" {
         lines.word("suspended", &suspended, None);
     }
@@ -214,11 +254,7 @@ fn device_line(lines: &mut Lines, message: &Message, detail: Detail, single: boo
     }
     let disk = disk_name(message.u32(container::DEVICE_INFO, 1).unwrap_or(0));
     lines.word("disk", disk, shade(detail, disk));
-    let blocked = match (message.flag(statistics, 8), message.flag(statistics, 9)) {
-        (Some(true), _) => "upper",
-        (_, Some(true)) => "lower",
-        _ => "no",
-    };
+    let blocked = blocked(message);
     if detail.statistics {
         lines.end();
         lines.start(6, 6);
@@ -227,10 +263,18 @@ fn device_line(lines: &mut Lines, message: &Message, detail: Detail, single: boo
             lines.word(name, &sectors(number).to_string(), None);
         }
         for (number, name) in [(4, "al-writes"), (5, "bm-writes")] {
-            lines.word(name, &message.u64(statistics, number).unwrap_or(0).to_string(), None);
+            lines.word(
+                name,
+                &message.u64(statistics, number).unwrap_or(0).to_string(),
+                None,
+            );
         }
         for (number, name) in [(6, "upper-pending"), (7, "lower-pending")] {
-            lines.word(name, &message.u32(statistics, number).unwrap_or(0).to_string(), None);
+            lines.word(
+                name,
+                &message.u32(statistics, number).unwrap_or(0).to_string(),
+                None,
+            );
         }
         lines.word("al-suspended", yes(message.flag(statistics, 10)), None);
         lines.word("blocked", blocked, None);
@@ -261,7 +305,10 @@ fn connection_line(lines: &mut Lines, message: &Message, detail: Detail) {
 }
 
 fn peer_line(lines: &mut Lines, message: &Message, parts: &Parts, detail: Detail, single: bool) {
-    let (info, statistics) = (container::PEER_DEVICE_INFO, container::PEER_DEVICE_STATISTICS);
+    let (info, statistics) = (
+        container::PEER_DEVICE_INFO,
+        container::PEER_DEVICE_STATISTICS,
+    );
     let replication = replication_name(message.u32(info, 1).unwrap_or(0));
     if replication == "Off" && !detail.verbose && !detail.statistics {
         return;
@@ -293,23 +340,43 @@ fn peer_line(lines: &mut Lines, message: &Message, parts: &Parts, detail: Detail
         .map(|(_, word)| word)
         .collect();
     if detail.verbose || !paused.is_empty() {
-        let text = if paused.is_empty() { "no".to_string() } else { paused.join(",") };
+        let text = if paused.is_empty() {
+            "no".to_string()
+        } else {
+            paused.join(",")
+        };
         lines.word("resync-suspended", &text, None);
     }
     if detail.statistics {
         lines.end();
         lines.start(8, 8);
         for (number, name) in [(1, "received"), (2, "sent")] {
-            lines.word(name, &(message.u64(statistics, number).unwrap_or(0) / 2).to_string(), None);
+            lines.word(
+                name,
+                &(message.u64(statistics, number).unwrap_or(0) / 2).to_string(),
+                None,
+            );
         }
         lines.word("out-of-sync", &(out_of_sync / 2).to_string(), None);
         for (number, name) in [(3, "pending"), (4, "unacked")] {
-            lines.word(name, &message.u32(statistics, number).unwrap_or(0).to_string(), None);
+            lines.word(
+                name,
+                &message.u32(statistics, number).unwrap_or(0).to_string(),
+                None,
+            );
         }
     }
     lines.end();
 }
 
 fn shows_progress(replication: &str) -> bool {
-    ["SyncSource", "SyncTarget", "VerifyS", "VerifyT", "PausedSyncS", "PausedSyncT"].contains(&replication)
+    [
+        "SyncSource",
+        "SyncTarget",
+        "VerifyS",
+        "VerifyT",
+        "PausedSyncS",
+        "PausedSyncT",
+    ]
+    .contains(&replication)
 }

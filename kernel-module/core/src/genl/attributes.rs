@@ -30,6 +30,8 @@ pub enum Unit {
     One,
     /// Sectors of 512 bytes.
     Sectors,
+    /// KiB.
+    Kib,
     /// KiB per second.
     KibPerSecond,
     /// 0.1 s.
@@ -204,12 +206,12 @@ pub const RESIZE_PARMS: &[Spec] = &[
     flag(2, "assume-peer-has-space", false, true),
     flag(3, "assume-clean", false, true),
     number(4, "al-stripes", Unit::One, 1, 1, 1024, false),
-    number(5, "al-stripe-size-kB", Unit::One, 32, 4, 16_777_216, false),
+    number(5, "al-stripe-size-kB", Unit::Kib, 32, 4, 16_777_216, false),
 ];
 /// START_OV_PARMS.
 pub const START_OV_PARMS: &[Spec] = &[
-    typed(1, "start", Kind::U64, Unit::Sectors, 0, i64::MAX, true),
-    typed(2, "stop", Kind::U64, Unit::Sectors, 0, i64::MAX, true),
+    typed(1, "start", Kind::U64, Unit::Sectors, 0, 1 << 41, true),
+    typed(2, "stop", Kind::U64, Unit::Sectors, 0, 1 << 41, true),
 ];
 /// NEW_C_UUID_PARMS.
 pub const NEW_C_UUID_PARMS: &[Spec] = &[flag(1, "clear-bitmap", false, true)];

@@ -6,5 +6,5 @@ mod progress;
 mod request;
 
 pub use controller::{Controller, Settings};
-pub use progress::{Progress, Report};
+pub use progress::{per_mille, Progress, Report};
 pub use request::{next_request, Limits, Range};

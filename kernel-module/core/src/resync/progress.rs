@@ -99,8 +99,8 @@ impl Progress {
     }
 }
 
-/// RX-20.
-fn per_mille(total: u64, left: u64) -> u64 {
+/// How much of `total` bits is done when `left` bits are left, in steps of 1024 (above 2^32 bits: 65536) bits (RX-20).
+pub fn per_mille(total: u64, left: u64) -> u64 {
     let shift = if total > 1 << 32 { 16 } else { 10 };
     let total = 1 + (total >> shift);
     1000u64.saturating_sub((left >> shift) * 1000 / total)

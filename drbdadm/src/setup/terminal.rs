@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Where a command prints.
+
+use std::io::{IsTerminal, Write};
+
+/// Standard output and standard error of a command.
+pub struct Terminal<'a> {
+    out: &'a mut dyn Write,
+    error: &'a mut dyn Write,
+    /// Standard output is looked at by a person.
+    pub interactive: bool,
+}
+
+impl<'a> Terminal<'a> {
+    /// Over two streams.
+    pub fn new(out: &'a mut dyn Write, error: &'a mut dyn Write) -> Self {
+        Self {
+            out,
+            error,
+            interactive: std::io::stdout().is_terminal(),
+        }
+    }
+
+    /// Prints to standard output at once; false when nobody reads any more.
+    pub fn print(&mut self, text: &str) -> bool {
+        self.out
+            .write_all(text.as_bytes())
+            .and_then(|()| self.out.flush())
+            .is_ok()
+    }
+
+    /// Prints a line to standard error.
+    pub fn note(&mut self, line: &str) {
+        // There is no better place to complain.
+        let _ = writeln!(self.error, "{line}");
+    }
+}
