@@ -38,13 +38,25 @@ struct Disk {
 
 impl Disk {
     fn build(case: &Path, content: Option<Vec<u8>>) -> Self {
-        let facts: Value = serde_json::from_str(&fs::read_to_string(case.join("facts.json")).expect("facts")).expect("json");
-        let name = case.file_name().expect("name").to_string_lossy().into_owned();
-        let path = std::env::temp_dir().join(format!("drbdmeta-{}-{name}-{:?}.img", std::process::id(), std::thread::current().id()));
+        let facts: Value =
+            serde_json::from_str(&fs::read_to_string(case.join("facts.json")).expect("facts"))
+                .expect("json");
+        let name = case
+            .file_name()
+            .expect("name")
+            .to_string_lossy()
+            .into_owned();
+        let path = std::env::temp_dir().join(format!(
+            "drbdmeta-{}-{name}-{:?}.img",
+            std::process::id(),
+            std::thread::current().id()
+        ));
         let mut file = fs::File::create(&path).expect("image");
-        file.set_len(number(&facts, "md_device_size")).expect("size");
+        file.set_len(number(&facts, "md_device_size"))
+            .expect("size");
         if let Some(bytes) = content {
-            file.seek(SeekFrom::Start(number(&facts, "region_offset"))).expect("seek");
+            file.seek(SeekFrom::Start(number(&facts, "region_offset")))
+                .expect("seek");
             file.write_all(&bytes).expect("write");
         }
         Self { path, facts }
@@ -66,7 +78,8 @@ impl Disk {
 
     fn region(&self, length: usize) -> Vec<u8> {
         let mut file = fs::File::open(&self.path).expect("image");
-        file.seek(SeekFrom::Start(number(&self.facts, "region_offset"))).expect("seek");
+        file.seek(SeekFrom::Start(number(&self.facts, "region_offset")))
+            .expect("seek");
         let mut bytes = vec![0; length];
         file.read_exact(&mut bytes).expect("read");
         bytes
@@ -80,13 +93,17 @@ impl Drop for Disk {
 }
 
 fn number(facts: &Value, key: &str) -> u64 {
-    facts[key].as_u64().unwrap_or_else(|| panic!("{key} is no number"))
+    facts[key]
+        .as_u64()
+        .unwrap_or_else(|| panic!("{key} is no number"))
 }
 
 /// Without the header (time, host, command line) and the flags the old tool prints wrong.
 fn masked(dump: &str) -> String {
     dump.lines()
-        .filter(|line| !line.trim().starts_with("flags 0x") && !line.starts_with("# la-size-sect was"))
+        .filter(|line| {
+            !line.trim().starts_with("flags 0x") && !line.starts_with("# la-size-sect was")
+        })
         .filter(|line| !line.contains("> drbdmeta ") && !line.starts_with("# 20"))
         .map(|line| line.to_string() + "\n")
         .collect()
@@ -108,7 +125,10 @@ fn apply_al_recovers_every_recorded_area_as_the_reference_tool_does() {
             if let Some(after) = unpack(&case.join("meta-after.bin.xz")) {
                 let got = disk.region(length);
                 let first = got.iter().zip(&after).position(|(a, b)| a != b);
-                assert!(first.is_none(), "{name}: differs from byte {first:?}\n{said}");
+                assert!(
+                    first.is_none(),
+                    "{name}: differs from byte {first:?}\n{said}"
+                );
             }
         }
     }
@@ -123,7 +143,11 @@ fn dumps_and_identifiers_equal_the_recorded_text() {
             if let Ok(text) = fs::read_to_string(case.join("dump-before.txt")) {
                 let output = disk.run(&["dump-md"]);
                 if output.status.success() {
-                    assert_eq!(masked(&String::from_utf8_lossy(&output.stdout)), masked(&text), "{name}");
+                    assert_eq!(
+                        masked(&String::from_utf8_lossy(&output.stdout)),
+                        masked(&text),
+                        "{name}"
+                    );
                 }
             }
             if let Ok(text) = fs::read_to_string(case.join("show-gi-before.txt")) {
@@ -146,8 +170,13 @@ fn create_md_writes_the_recorded_bytes() {
         let wanted = unpack(&case.join("meta.bin.xz")).expect("area");
         let disk = Disk::build(&case, None);
         let stripes = disk.facts["before"]["al_stripes"].as_u64().unwrap_or(1);
-        let kib = disk.facts["before"]["al_stripe_size_4k"].as_u64().unwrap_or(8) * 4;
-        let bio = disk.facts["before"]["la_peer_max_bio_size"].as_u64().unwrap_or(0);
+        let kib = disk.facts["before"]["al_stripe_size_4k"]
+            .as_u64()
+            .unwrap_or(8)
+            * 4;
+        let bio = disk.facts["before"]["la_peer_max_bio_size"]
+            .as_u64()
+            .unwrap_or(0);
         let mut arguments = vec!["create-md".to_string()];
         if stripes != 1 || kib != 32 {
             arguments.push(format!("--al-stripes={stripes}"));
@@ -158,9 +187,18 @@ fn create_md_writes_the_recorded_bytes() {
         }
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         let output = disk.run(&arguments);
-        assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{name}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert!(text.ends_with("Writing meta data...\nNew drbd meta data block successfully created.\n"), "{text}");
+        assert!(
+            text.ends_with(
+                "Writing meta data...\nNew drbd meta data block successfully created.\n"
+            ),
+            "{text}"
+        );
         let got = disk.region(wanted.len());
         let first = got.iter().zip(&wanted).position(|(a, b)| a != b);
         assert!(first.is_none(), "{name}: differs from byte {first:?}");
@@ -178,12 +216,24 @@ fn a_dump_restores_to_the_same_metadata() {
         let file = disk.path.with_extension("dump");
         fs::write(&file, &dump.stdout).expect("dump file");
         let restored = disk.run(&["restore-md", &file.to_string_lossy()]);
-        assert!(restored.status.success(), "{name}: {}", String::from_utf8_lossy(&restored.stderr));
+        assert!(
+            restored.status.success(),
+            "{name}: {}",
+            String::from_utf8_lossy(&restored.stderr)
+        );
         let again = disk.run(&["dump-md"]);
         let _ = fs::remove_file(&file);
-        let strip = |bytes: &[u8]| masked(&String::from_utf8_lossy(bytes)).replace("# al-extents 257", "# al-extents N");
-        let first: String = strip(&dump.stdout).lines().filter(|l| !l.starts_with("# al-extents")).collect();
-        let second: String = strip(&again.stdout).lines().filter(|l| !l.starts_with("# al-extents")).collect();
+        let strip = |bytes: &[u8]| {
+            masked(&String::from_utf8_lossy(bytes)).replace("# al-extents 257", "# al-extents N")
+        };
+        let first: String = strip(&dump.stdout)
+            .lines()
+            .filter(|l| !l.starts_with("# al-extents"))
+            .collect();
+        let second: String = strip(&again.stdout)
+            .lines()
+            .filter(|l| !l.starts_with("# al-extents"))
+            .collect();
         assert_eq!(first, second, "{name}");
     }
 }

@@ -1,30 +1,25 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Questions that need a typed `yes`.
+//! Questions that need a typed `yes` (metadata.md 10.1).
 
 use std::io::{BufRead, IsTerminal, Write};
 
-/// Asks on standard error; `force` answers yes.
+/// Asks on standard error. `force` answers yes; where nobody can answer, the answer is no.
 pub fn confirm(question: &str, force: bool) -> bool {
     let mut out = std::io::stderr().lock();
+    let _ = writeln!(out, "\n{question}");
     if force {
-        let _ = writeln!(out, "\n{question}\n*** confirmation forced via --force option ***");
+        let _ = writeln!(out, "*** confirmation forced via --force option ***");
         return true;
     }
-    let _ = write!(out, "\n{question}\n[need to type 'yes' to confirm] ");
-    let _ = out.flush();
     let stdin = std::io::stdin();
     if !stdin.is_terminal() {
-        // A pipe may answer, as in `yes yes | drbdadm create-md`; nothing there means no.
-        let mut line = String::new();
-        if stdin.lock().read_line(&mut line).unwrap_or(0) == 0 {
-            let _ = writeln!(out, "\nstdin not a TTY, not waiting for confirmation");
-            return false;
-        }
-        let _ = writeln!(out);
-        return line.trim() == "yes";
+        let _ = writeln!(out, "stdin not a TTY, not waiting for confirmation");
+        return false;
     }
+    let _ = write!(out, "[need to type 'yes' to confirm] ");
+    let _ = out.flush();
     let mut line = String::new();
     let _ = stdin.lock().read_line(&mut line);
     let _ = writeln!(out);
-    line.trim() == "yes"
+    line.trim_end_matches('\n') == "yes"
 }

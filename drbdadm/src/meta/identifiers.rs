@@ -3,7 +3,8 @@
 
 use super::apply::amount;
 use super::ask;
-use super::device::{Device, Found};
+use super::device::Device;
+use super::found::Found;
 use super::{Call, Failure, VALUE};
 use crate::generations::{in_words, line, with_legend};
 use drbd_core::md::{flags, Uuids};
@@ -12,14 +13,16 @@ use drbd_core::md::{flags, Uuids};
 pub fn run(call: &Call, device: Device, mut found: Found) -> Result<(), Failure> {
     let superblock = &mut found.superblock;
     let gi = |s: &drbd_core::md::Superblock| line(s.uuids.to_array(), s.flags);
-    match call.command.as_str() {
+    match call.command {
         "get-gi" => println!("{}", gi(superblock)),
         "show-gi" => show(&found),
-        "dstate" => println!("{}/DUnknown", state(superblock.flags)),
+        "dstate" => println!("{}", state(superblock.flags)),
         "read-dev-uuid" => println!("{:016X}", superblock.device_uuid),
         "write-dev-uuid" => {
-            let text = call.arguments.first().map_or("", String::as_str);
-            superblock.device_uuid = u64::from_str_radix(text.trim_start_matches("0x"), 16).unwrap_or(0);
+            let text = argument(call)?;
+            // Text that is no number has always meant 0: no identity.
+            superblock.device_uuid =
+                u64::from_str_radix(text.trim_start_matches("0x"), 16).unwrap_or(0);
             return save(call, &device, &found);
         }
         "outdate" => {
@@ -35,12 +38,9 @@ pub fn run(call: &Call, device: Device, mut found: Found) -> Result<(), Failure>
             return save(call, &device, &found);
         }
         "set-gi" => {
-            let text = call
-                .arguments
-                .first()
-                .ok_or_else(|| Failure::new(VALUE, "Required Argument missing"))?;
-            println!("previously {}", gi(superblock));
-            parse_gi(text, superblock)?;
+            let before = gi(superblock);
+            parse_gi(argument(call)?, superblock)?;
+            println!("previously {before}");
             println!("set GI to  {}", gi(superblock));
             if !ask::confirm("Write new GI to disk?", call.force) {
                 println!("Operation canceled.");
@@ -53,6 +53,11 @@ pub fn run(call: &Call, device: Device, mut found: Found) -> Result<(), Failure>
     Ok(())
 }
 
+fn argument(call: &Call) -> Result<&str, Failure> {
+    let first = call.arguments.first().map(String::as_str);
+    first.ok_or_else(|| Failure::new(VALUE, "Required Argument missing"))
+}
+
 fn save(call: &Call, device: &Device, found: &Found) -> Result<(), Failure> {
     device.write_superblock(found)?;
     super::relocate::remember(call, device, found);
@@ -61,7 +66,11 @@ fn save(call: &Call, device: &Device, found: &Found) -> Result<(), Failure> {
 
 fn state(md_flags: u32) -> &'static str {
     let has = |flag: u32| md_flags & flag != 0;
-    match (has(flags::CONSISTENT), has(flags::WAS_UP_TO_DATE), has(flags::PEER_OUTDATED)) {
+    match (
+        has(flags::CONSISTENT),
+        has(flags::WAS_UP_TO_DATE),
+        has(flags::PEER_OUTDATED),
+    ) {
         (false, ..) => "Inconsistent",
         (true, false, _) => "Outdated",
         (true, true, true) => "UpToDate",
@@ -71,11 +80,18 @@ fn state(md_flags: u32) -> &'static str {
 
 fn show(found: &Found) {
     let superblock = &found.superblock;
-    println!("{}", with_legend(superblock.uuids.to_array(), superblock.flags));
+    println!(
+        "{}",
+        with_legend(superblock.uuids.to_array(), superblock.flags)
+    );
     println!("{}", in_words(superblock.flags));
     println!(
         "meta-data: {}",
-        if superblock.flags & flags::AL_CLEAN != 0 { "clean" } else { "need apply-al" }
+        if superblock.flags & flags::AL_CLEAN != 0 {
+            "clean"
+        } else {
+            "need apply-al"
+        }
     );
     if superblock.la_size > 0 {
         println!(
@@ -83,7 +99,10 @@ fn show(found: &Found) {
             amount(superblock.la_size / 2),
             superblock.la_size
         );
-        println!("last agreed max bio size: {} Byte", superblock.peer_max_bio_bytes);
+        println!(
+            "last agreed max bio size: {} Byte",
+            superblock.peer_max_bio_bytes
+        );
     } else {
         println!("zero size device -- never seen peer yet?");
     }

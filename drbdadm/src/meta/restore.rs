@@ -1,245 +1,164 @@
 // SPDX-License-Identifier: GPL-2.0
-//! `restore-md` and `verify-dump`: reading a dump back (metadata.md 10.3).
+//! `restore-md` and `verify-dump`: writing a dump back (metadata.md 10.3).
 
-use super::device::{Device, Found};
-use super::{ask, Call, Failure, USAGE, VALUE};
+use super::device::Device;
+use super::dump_text::{self, Dump};
+use super::found::{room_sectors, Found};
+use super::options::BitmapFill;
+use super::{apply, ask, create, existing, relocate, Call, Failure, FAILED, USAGE, VALUE};
 use drbd_core::md::superblock::MAGIC_CLEAN;
-use drbd_core::md::{Geometry, Layout, Superblock, Uuids};
+use drbd_core::md::{Geometry, Superblock, Uuids, BLOCK_BYTES};
+use std::io::Read;
 
-/// What a dump says.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Dump {
-    uuids: [u64; 4],
-    flags: u32,
-    la_size: u64,
-    bytes_per_bit: u64,
-    device_uuid: u64,
-    peer_max_bio_bytes: u64,
-    stripes: u64,
-    stripe_size_4k: u64,
-    /// Words of the bitmap.
-    words: Vec<u64>,
-}
+/// Bytes written at once.
+const PIECE_BYTES: usize = 1 << 20;
 
-fn read_file(call: &Call) -> Result<Dump, Failure> {
-    let path = call
-        .arguments
-        .first()
-        .ok_or_else(|| Failure::new(USAGE, "expected the name of a dump file"))?;
-    let text = std::fs::read_to_string(path)
-        .map_err(|e| Failure::new(USAGE, format!("open of '{path}' failed. ({e})")))?;
-    parse(&text).map_err(|text| Failure::new(VALUE, text))
+/// The dump from the file that the command line names, or from standard input.
+fn read_dump(call: &Call) -> Result<Dump, Failure> {
+    let text = match call.arguments.first() {
+        Some(path) => std::fs::read_to_string(path)
+            .map_err(|_| Failure::new(USAGE, format!("open of '{path}' failed.")))?,
+        None => {
+            let mut text = String::new();
+            std::io::stdin()
+                .read_to_string(&mut text)
+                .map_err(|e| Failure::new(VALUE, format!("reading standard input: {e}")))?;
+            text
+        }
+    };
+    dump_text::parse(&text).map_err(|text| Failure::new(VALUE, text))
 }
 
 /// Only parses.
 pub fn verify(call: &Call) -> Result<(), Failure> {
-    read_file(call)?;
+    read_dump(call)?;
     println!("input file parsed ok");
     Ok(())
 }
 
 /// Writes metadata from a dump; offsets follow this device.
-pub fn restore(call: &Call, mut device: Device) -> Result<(), Failure> {
-    let dump = read_file(call)?;
-    if device.find().is_ok() && !ask::confirm("Valid meta-data in place, overwrite?", call.force) {
-        println!("Operation cancelled.");
-        return Err(Failure::new(1, ""));
-    }
-    let geometry = match call.geometry {
-        Some(geometry) => {
-            eprintln!("override activity log striping from commandline");
-            geometry
+pub fn restore(call: &Call, device: Device) -> Result<(), Failure> {
+    let dump = read_dump(call)?;
+    if device.find().is_ok() {
+        if !ask::confirm("Valid meta-data in place, overwrite?", call.force) {
+            return Err(Failure::new(FAILED, ""));
         }
-        None => Geometry {
-            stripes: dump.stripes as u32,
-            stripe_size_4k: dump.stripe_size_4k as u32,
-        },
-    };
-    let layout = Layout::compute(device.index, device.sectors(), geometry)
-        .ok_or_else(|| Failure::new(VALUE, format!("{} is too small for meta data", device.path)))?;
-    eprintln!("reinitializing");
-    super::create::check_existing_data(call, &mut device, &layout)?;
-    let room = if device.index.is_internal() { layout.bitmap_sector() } else { layout.bitmap_sectors * 32_768 };
-    let mut found = Found {
-        superblock: Superblock::fresh(&layout),
-        layout,
-    };
-    let superblock = &mut found.superblock;
-    superblock.uuids = Uuids::from_array(dump.uuids);
-    superblock.flags = dump.flags;
-    superblock.magic = MAGIC_CLEAN;
-    superblock.la_size = dump.la_size.min(room);
-    superblock.device_uuid = dump.device_uuid;
-    superblock.peer_max_bio_bytes = dump.peer_max_bio_bytes as u32;
-    let mut bitmap: Vec<u8> = dump.words.iter().flat_map(|w| w.to_le_bytes()).collect();
-    let area = layout.bitmap_sectors as usize * 512;
-    if bitmap.len() > area {
-        eprintln!("Bitmap info too large, truncated!");
+    } else if let Some(foreign) = existing::foreign(&device)? {
+        existing::confirm_foreign(&device, &foreign, call.force)?;
     }
-    bitmap.resize(area.min(1 << 30), 0);
-    device.write(layout.bitmap_sector() * 512, &bitmap)?;
+    eprintln!("reinitializing");
+    let found = plan(call, &device, &dump)?;
+    existing::check(call, &device, &found.layout)?;
+    write_bitmap(call, &device, &found, &dump)?;
     // The dump is a complete picture: nothing of an old log may be applied to it.
-    super::apply::initialize(&device, &found)?;
+    apply::initialize(&device, &found)?;
     device.write_superblock(&found)?;
-    super::relocate::remember(call, &device, &found);
+    relocate::remember(call, &device, &found);
     println!("Successfully restored meta data");
     Ok(())
 }
 
-struct Scanner<'a> {
-    rest: std::iter::Peekable<std::str::CharIndices<'a>>,
-    text: &'a str,
-    line: usize,
-}
-
-impl<'a> Scanner<'a> {
-    fn skip(&mut self) {
-        while let Some((_, c)) = self.rest.peek().copied() {
-            if c == '#' {
-                while self.rest.peek().is_some_and(|(_, c)| *c != '\n') {
-                    self.rest.next();
-                }
-            } else if c.is_whitespace() {
-                self.line += usize::from(c == '\n');
-                self.rest.next();
-            } else {
-                break;
-            }
-        }
+fn plan(call: &Call, device: &Device, dump: &Dump) -> Result<Found, Failure> {
+    if dump.bytes_per_bit != BLOCK_BYTES as u64 {
+        let text = format!(
+            "bm-byte-per-bit {}: the driver knows 4096 only",
+            dump.bytes_per_bit
+        );
+        return Err(Failure::new(VALUE, text));
     }
-
-    fn token(&mut self) -> Option<&'a str> {
-        self.skip();
-        let (start, first) = self.rest.next()?;
-        if "{};".contains(first) {
-            return self.text.get(start..start + 1);
-        }
-        let mut end = start + first.len_utf8();
-        while let Some((at, c)) = self.rest.peek().copied() {
-            if c.is_whitespace() || "{};#".contains(c) {
-                break;
-            }
-            end = at + c.len_utf8();
-            self.rest.next();
-        }
-        self.text.get(start..end)
-    }
-
-    fn wrong(&self, expected: &str, got: Option<&str>) -> String {
-        match got {
-            Some(token) => format!("Parse error in line {}: {expected} expected, not '{token}'", self.line),
-            None => format!("Parse error in line {}: {expected} expected, but end of file encountered", self.line),
-        }
-    }
-
-    fn word(&mut self, wanted: &str) -> Result<(), String> {
-        let name = match wanted {
-            ";" => "semicolon (;)".to_string(),
-            "{" => "opening brace ({)".to_string(),
-            "}" => "closing brace (})".to_string(),
-            other => format!("keyword '{other}'"),
-        };
-        match self.token() {
-            Some(token) if token == wanted => Ok(()),
-            other => Err(self.wrong(&name, other)),
-        }
-    }
-
-    fn hex(&mut self, digits: usize) -> Result<u64, String> {
-        let token = self.token();
-        token
-            .and_then(|t| t.strip_prefix("0x"))
-            .filter(|t| t.len() == digits)
-            .and_then(|t| u64::from_str_radix(t, 16).ok())
-            .ok_or_else(|| self.wrong(&format!("a {digits}-digit hex number"), token))
-    }
-
-    fn decimal(&mut self) -> Result<u64, String> {
-        let token = self.token();
-        token
-            .filter(|t| t.len() <= 19)
-            .and_then(|t| t.parse().ok())
-            .ok_or_else(|| self.wrong("a number", token))
-    }
-
-    fn field(&mut self, name: &str) -> Result<u64, String> {
-        self.word(name)?;
-        let value = if name == "device-uuid" { self.hex(16)? } else { self.decimal()? };
-        self.word(";")?;
-        Ok(value)
-    }
-}
-
-/// Reads the text of a dump. Errors name the line and what was expected.
-pub fn parse(text: &str) -> Result<Dump, String> {
-    let mut scanner = Scanner {
-        rest: text.char_indices().peekable(),
-        text,
-        line: 1,
+    let word = |value: u64, name: &str| {
+        u32::try_from(value)
+            .map_err(|_| Failure::new(VALUE, format!("{name} {value} is out of range")))
     };
-    let mut dump = Dump::default();
-    scanner.word("version")?;
-    let version = scanner.token().unwrap_or("").trim_matches('"').to_string();
-    if version != "v08" {
-        return Err(format!("dump is '{version}' you requested 'v08'."));
+    let geometry = match (call.geometry, dump.stripes, dump.stripe_size_4k) {
+        (Some(geometry), ..) => {
+            eprintln!("override activity log striping from commandline");
+            geometry
+        }
+        (None, 0, 0) => Geometry::default(),
+        (None, stripes, size) => Geometry {
+            stripes: word(stripes, "al-stripes")?,
+            stripe_size_4k: word(size, "al-stripe-size-4k")?,
+        },
+    };
+    let layout = create::layout(device, geometry)?;
+    let room = room_sectors(device.index, &layout);
+    if dump.la_size > room {
+        println!(
+            "# la-size-sect was too big ({}), truncated ({room})!",
+            dump.la_size
+        );
     }
-    scanner.word(";")?;
-    scanner.word("uuid")?;
-    scanner.word("{")?;
-    for place in 0..4 {
-        dump.uuids[place] = scanner.hex(16)?;
-        scanner.word(";")?;
-    }
-    scanner.word("flags")?;
-    dump.flags = scanner.hex(8)? as u32;
-    scanner.word(";")?;
-    scanner.word("}")?;
-    dump.la_size = scanner.field("la-size-sect")?;
-    dump.bytes_per_bit = scanner.field("bm-byte-per-bit")?;
-    if dump.bytes_per_bit < 4096 || !dump.bytes_per_bit.is_power_of_two() {
-        return Err("Invalid value for bm-byte-per-bit: value must be a power-of-two multiple of 4096".into());
-    }
-    dump.device_uuid = scanner.field("device-uuid")?;
-    dump.peer_max_bio_bytes = scanner.field("la-peer-max-bio-size")?;
-    dump.stripes = scanner.field("al-stripes")?;
-    dump.stripe_size_4k = scanner.field("al-stripe-size-4k")?;
-    scanner.word("bm")?;
-    scanner.word("{")?;
-    parse_bits(&mut scanner, &mut dump)?;
-    Ok(dump)
+    let superblock = Superblock {
+        uuids: Uuids::from_array(dump.uuids),
+        flags: dump.flags,
+        magic: MAGIC_CLEAN,
+        la_size: dump.la_size.min(room),
+        device_uuid: dump.device_uuid,
+        peer_max_bio_bytes: word(dump.peer_max_bio_bytes, "la-peer-max-bio-size")?,
+        ..Superblock::fresh(&layout)
+    };
+    Ok(Found::new(superblock, layout))
 }
 
-/// Most words of a bitmap: 1 PiB of data.
-const MAX_WORDS: u64 = 1 << 32;
-
-fn parse_bits(scanner: &mut Scanner<'_>, dump: &mut Dump) -> Result<(), String> {
-    loop {
-        let token = scanner.token();
-        match token {
-            Some("}") => break,
-            Some(word) if word.starts_with("0x") => {
-                let value = word
-                    .strip_prefix("0x")
-                    .filter(|t| t.len() == 16)
-                    .and_then(|t| u64::from_str_radix(t, 16).ok())
-                    .ok_or_else(|| scanner.wrong("a 16-digit hex number", token))?;
-                dump.words.push(value);
-            }
-            Some(count) => {
-                let count: u64 = count.parse().map_err(|_| scanner.wrong("a number or '}'", token))?;
-                scanner.word("times")?;
-                let value = scanner.hex(16)?;
-                if count > MAX_WORDS - (dump.words.len() as u64).min(MAX_WORDS) || count > 1 << 27 {
-                    return Err(format!("Parse error in line {}: {count} words do not fit any device", scanner.line));
-                }
-                dump.words.resize(dump.words.len() + count as usize, value);
-            }
-            None => return Err(scanner.wrong("closing brace (})", None)),
-        }
-        scanner.word(";")?;
+/// The words of the dump; the rest of the area becomes zero.
+fn write_bitmap(call: &Call, device: &Device, found: &Found, dump: &Dump) -> Result<(), Failure> {
+    let area = found.layout.bitmap_sectors * 512;
+    let mut writer = PieceWriter {
+        device,
+        at: found.bitmap_start(),
+        left: area,
+        piece: Vec::with_capacity(PIECE_BYTES),
+    };
+    let words: u64 = dump.runs.iter().map(|(count, _)| count).sum();
+    if words * 8 > area {
+        eprintln!("Bitmap info too large, truncated!");
     }
-    match scanner.token() {
-        None => Ok(()),
-        other => Err(scanner.wrong("end of file", other)),
+    for (count, value) in &dump.runs {
+        writer.put(*count, *value)?;
+    }
+    writer.finish()?;
+    let fill = match call.fill {
+        BitmapFill::Skip => BitmapFill::Automatic,
+        fill => fill,
+    };
+    let start = area - writer.left;
+    if start < area {
+        device.zero(found.bitmap_start() + start, area - start, fill)?;
+    }
+    device.flush()
+}
+
+struct PieceWriter<'a> {
+    device: &'a Device,
+    at: u64,
+    left: u64,
+    piece: Vec<u8>,
+}
+
+impl PieceWriter<'_> {
+    fn put(&mut self, count: u64, value: u64) -> Result<(), Failure> {
+        for _ in 0..count {
+            let bytes = value.to_le_bytes();
+            let part = (self.left - self.piece.len() as u64).min(8) as usize;
+            if part == 0 {
+                break;
+            }
+            self.piece.extend_from_slice(&bytes[..part]);
+            if self.piece.len() >= PIECE_BYTES {
+                self.finish()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<(), Failure> {
+        if !self.piece.is_empty() {
+            self.device.write("bitmap", self.at, &self.piece)?;
+            self.at += self.piece.len() as u64;
+            self.left -= self.piece.len() as u64;
+            self.piece.clear();
+        }
+        Ok(())
     }
 }
