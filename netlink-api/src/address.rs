@@ -31,7 +31,7 @@ fn port(text: Option<&str>) -> Result<u16, String> {
     };
     let number: u64 = text
         .parse()
-        .map_err(|_| format!("{text}: a port number is expected"))?;
+        .map_err(|_| format!("{text} is not a valid number"))?;
     Ok((number & 0xffff) as u16)
 }
 
@@ -65,7 +65,11 @@ fn resolve(host: &str) -> Result<Ipv4Addr, String> {
     }
     let found = (host, 0).to_socket_addrs().map_err(|error| {
         let text = error.to_string();
-        fail(text.rsplit(": ").next().unwrap_or("Unknown host"))
+        fail(match text.rsplit(": ").next() {
+            Some("Temporary failure in name resolution") => "Host name lookup failure",
+            Some("Name or service not known") | None => "Unknown host",
+            Some(other) => other,
+        })
     })?;
     let v4 = found.filter_map(|address| match address.ip() {
         IpAddr::V4(ip) => Some(ip),
@@ -75,19 +79,18 @@ fn resolve(host: &str) -> Result<Ipv4Addr, String> {
 }
 
 fn parse_v6(whole: &str, text: &str) -> Result<Vec<u8>, String> {
-    let (host, number, remark) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']'))
-    {
-        Some((host, "")) => (host, None, String::new()),
-        Some((host, rest)) => {
-            let number = rest
-                .strip_prefix(':')
-                .ok_or_else(|| format!("{whole}: ipv6:[ADDRESS]:PORT is expected"))?;
-            (host, Some(number), String::new())
-        }
+    let malformed = || format!("unexpected ipv6 format: {text}");
+    let (host, number, remark) = match text.strip_prefix('[') {
+        Some(rest) => match rest.split_once(']').ok_or_else(malformed)? {
+            (host, "") => (host, None, String::new()),
+            (host, rest) => (
+                host,
+                Some(rest.strip_prefix(':').ok_or_else(malformed)?),
+                String::new(),
+            ),
+        },
         None => {
-            let (host, number) = text
-                .rsplit_once(':')
-                .ok_or_else(|| format!("{whole}: ipv6:[ADDRESS]:PORT is expected"))?;
+            let (host, number) = text.rsplit_once(':').ok_or_else(malformed)?;
             (
                 host,
                 Some(number),
@@ -202,7 +205,14 @@ mod tests {
             "interpreting ipv6:10.0.0.1:7789 as ipv6:[10.0.0.1]:7789\n\
              getaddrinfo 10.0.0.1: Address family for hostname not supported"
         );
-        assert!(parse_address("10.0.0.1:port").is_err());
+        assert_eq!(
+            parse_address("10.0.0.1:port").expect_err("port"),
+            "port is not a valid number"
+        );
+        for text in ["[::1:7", "[::1]7"] {
+            let refusal = parse_address(&format!("ipv6:{text}")).expect_err(text);
+            assert_eq!(refusal, format!("unexpected ipv6 format: {text}"));
+        }
         assert!(parse_address("")
             .expect_err("empty")
             .starts_with("can not resolve the hostname: gethostbyname()"));

@@ -166,6 +166,7 @@ impl Client {
                     let failed = part.code != drbd_core::genl::ret::NO_ERROR;
                     parts.push(part);
                     if failed {
+                        self.abandon().await?;
                         return Ok(parts);
                     }
                 }
@@ -174,6 +175,14 @@ impl Client {
                 Item::Refused(errno, text) => return Err(Error::Refused(errno, text)),
             }
         }
+    }
+
+    /// A dump that fails goes on for ever with the C driver (netlink-and-tools.md section 4); only a new socket gets rid of it.
+    async fn abandon(&mut self) -> Result<(), Error> {
+        if let Link::Kernel(_) = self.link {
+            *self = Box::pin(Self::open()).await?;
+        }
+        Ok(())
     }
 
     /// Joins the group of notifications; [`Client::event`] delivers them.

@@ -280,7 +280,7 @@ fn device_fields(message: &Message, statistics: bool, fields: &mut Fields) {
         fields.always(name, message.u32(numbers, number).unwrap_or(0));
     }
     fields.when_changed("al-suspended", yes(message.flag(numbers, 10)));
-    fields.when_changed("blocked", super::status::blocked(message));
+    fields.when_changed("blocked", super::status_text::blocked(message));
 }
 
 fn peer_fields(message: &Message, statistics: bool, fields: &mut Fields) {

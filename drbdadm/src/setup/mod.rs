@@ -20,6 +20,7 @@ mod request;
 mod sh_status;
 mod show;
 mod status;
+mod status_text;
 mod terminal;
 mod usage;
 mod wait;
@@ -44,12 +45,11 @@ pub use words::did_you_mean;
 /// Runs the tool with its arguments (without the program name) and returns the exit code.
 pub fn run(args: &[String]) -> u8 {
     let (mut out, mut error) = (std::io::stdout(), std::io::stderr());
-    let mut terminal = Terminal::new(&mut out, &mut error);
-    let program = program_name();
-    match start(args, &program, &mut terminal) {
+    let mut terminal = Terminal::new(&program_name(), &mut out, &mut error);
+    match start(args, &mut terminal) {
         Ok(code) => code,
         Err(failure) => {
-            failure.print(&program, &mut terminal);
+            failure.print(&mut terminal);
             failure.code
         }
     }
@@ -65,9 +65,9 @@ fn program_name() -> String {
         .unwrap_or_else(|| "drbdsetup".into())
 }
 
-fn start(args: &[String], program: &str, terminal: &mut Terminal<'_>) -> Result<u8, Failure> {
+fn start(args: &[String], terminal: &mut Terminal<'_>) -> Result<u8, Failure> {
     let Some((command, rest)) = choose(args) else {
-        return help(args, program, terminal);
+        return help(args, terminal);
     };
     let arguments = Arguments::parse(command, &rest)?;
     load_module(terminal)?;
@@ -100,7 +100,8 @@ fn choose(args: &[String]) -> Option<(&'static Command, Vec<String>)> {
 }
 
 /// What is no command: help, version, or a mistake.
-fn help(args: &[String], program: &str, terminal: &mut Terminal<'_>) -> Result<u8, Failure> {
+fn help(args: &[String], terminal: &mut Terminal<'_>) -> Result<u8, Failure> {
+    let program = terminal.program.as_str();
     let word = args.first().map(String::as_str);
     let about = args
         .get(1)
@@ -108,26 +109,28 @@ fn help(args: &[String], program: &str, terminal: &mut Terminal<'_>) -> Result<u
     let text = match (word, about) {
         (Some("help"), Some((_, Some(command)))) => usage::of_command_text(program, command),
         (Some("xml-help"), Some((_, Some(command)))) => usage::xml(command),
-        (Some("help" | "xml-help"), Some((name, None))) => return Err(unknown(name)),
+        (Some("help" | "xml-help"), Some((name, None))) => {
+            return Err(unknown(name, "unknown command"))
+        }
         (Some("--version" | "-V"), _) => format!("drbdsetup {}\n", env!("CARGO_PKG_VERSION")),
         (Some("--help" | "-h"), _) => usage::general(program, None),
         (None | Some("help" | "xml-help"), _) => {
             return Err(Failure::usage(Help::General(None), ""))
         }
-        (Some(other), _) => return Err(unknown(other)),
+        (Some(other), _) => return Err(unknown(other, "invalid command")),
     };
     terminal.print(&text);
     Ok(0)
 }
 
-fn unknown(name: &str) -> Failure {
+fn unknown(name: &str, complaint: &str) -> Failure {
     let hint = words::did_you_mean(name, COMMANDS.iter().map(|c| c.name));
     let remark = if hint.is_empty() {
         hint
     } else {
         format!("{name}:{hint}")
     };
-    Failure::usage(Help::General(Some("invalid command".into())), remark)
+    Failure::usage(Help::General(Some(complaint.into())), remark)
 }
 
 /// The module is loaded on demand, as the tools of the C driver do.

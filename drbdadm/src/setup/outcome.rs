@@ -80,7 +80,8 @@ impl Failure {
     }
 
     /// Prints it.
-    pub fn print(&self, program: &str, terminal: &mut Terminal<'_>) {
+    pub fn print(&self, terminal: &mut Terminal<'_>) {
+        let program = terminal.program.as_str();
         let help = match &self.help {
             Help::None => String::new(),
             Help::EmptyLine => "\n".into(),

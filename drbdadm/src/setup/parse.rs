@@ -147,8 +147,13 @@ impl Arguments {
                 if operand.is_optional() {
                     break;
                 }
-                let missing = match at {
-                    0 => "Missing first argument".to_string(),
+                let missing = match operand {
+                    Operand::Local | Operand::Peer => {
+                        "Missing connection endpoint argument".to_string()
+                    }
+                    _ if at == 0 && command.name != "new-minor" => {
+                        "Missing first argument".to_string()
+                    }
                     _ => format!("Missing argument '{}'", operand.name()),
                 };
                 return Err(Failure::usage(Help::Command(command.name), missing));

@@ -23,7 +23,10 @@ pub async fn run(
         .minor
         .ok_or_else(|| Failure::tool("a minor is expected"))?;
     if command.name == "state" {
-        terminal.note("'drbdsetup state' is deprecated, use 'drbdsetup role' instead.");
+        let program = terminal.program.clone();
+        terminal.note(&format!(
+            "'{program} ... state' is deprecated, use '{program} ... role' instead."
+        ));
     }
     let request = Request::new(number::GET_STATUS).minor(minor).build();
     let reply = client

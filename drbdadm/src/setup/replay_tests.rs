@@ -28,11 +28,11 @@ struct Played {
 fn play(run: &Run) -> Played {
     let args = words(&run.command).split_off(1);
     let (mut output, mut errors) = (Vec::new(), Vec::new());
-    let mut terminal = Terminal::new(&mut output, &mut errors);
+    let mut terminal = Terminal::new("drbdsetup-84", &mut output, &mut errors);
     terminal.interactive = false;
     let mut client = Client::replay(Replay::new(run.steps.clone()));
     let outcome = match choose(&args) {
-        None => help(&args, "drbdsetup-84", &mut terminal),
+        None => help(&args, &mut terminal),
         Some((command, rest)) => Arguments::parse(command, &rest).and_then(|arguments| {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
@@ -42,7 +42,7 @@ fn play(run: &Run) -> Played {
         }),
     };
     let exit = outcome.unwrap_or_else(|failure| {
-        failure.print("drbdsetup-84", &mut terminal);
+        failure.print(&mut terminal);
         failure.code
     });
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");

@@ -7,16 +7,19 @@ use std::io::{IsTerminal, Write};
 pub struct Terminal<'a> {
     out: &'a mut dyn Write,
     error: &'a mut dyn Write,
+    /// The name the tool was called by.
+    pub program: String,
     /// Standard output is looked at by a person.
     pub interactive: bool,
 }
 
 impl<'a> Terminal<'a> {
     /// Over two streams.
-    pub fn new(out: &'a mut dyn Write, error: &'a mut dyn Write) -> Self {
+    pub fn new(program: &str, out: &'a mut dyn Write, error: &'a mut dyn Write) -> Self {
         Self {
             out,
             error,
+            program: program.into(),
             interactive: std::io::stdout().is_terminal(),
         }
     }

@@ -29,8 +29,8 @@ fn help_and_xml_of_every_command_are_as_recorded() {
         .filter(|(line, _)| line[0] == "drbdsetup-84")
     {
         let (mut out, mut error) = (Vec::new(), Vec::new());
-        let mut terminal = Terminal::new(&mut out, &mut error);
-        let code = help(&line[1..], "drbdsetup-84", &mut terminal).expect("known command");
+        let mut terminal = Terminal::new("drbdsetup-84", &mut out, &mut error);
+        let code = help(&line[1..], &mut terminal).expect("known command");
         assert_eq!(code, 0);
         assert_eq!(String::from_utf8_lossy(&out), *expected, "{line:?}");
         compared += 1;
@@ -50,7 +50,7 @@ fn the_list_of_commands_has_the_recorded_form() {
 #[test]
 fn what_is_no_command_ends_with_20() {
     let (mut out, mut error) = (Vec::new(), Vec::new());
-    let mut terminal = Terminal::new(&mut out, &mut error);
+    let mut terminal = Terminal::new("drbdsetup-84", &mut out, &mut error);
     for line in [
         &["nonsense", "0"][..],
         &[],
@@ -59,7 +59,7 @@ fn what_is_no_command_ends_with_20() {
         &["xml-help"],
     ] {
         let args: Vec<String> = line.iter().map(|word| word.to_string()).collect();
-        let failure = help(&args, "drbdsetup", &mut terminal).expect_err("usage");
+        let failure = help(&args, &mut terminal).expect_err("usage");
         assert_eq!(failure.code, 20, "{line:?}");
         assert!(matches!(failure.help, Help::General(_)));
     }

@@ -193,7 +193,7 @@ mod tests {
             degraded,
             outdated,
         };
-        timeouts.correct(&mut Terminal::new(&mut out, &mut error));
+        timeouts.correct(&mut Terminal::new("drbdsetup-84", &mut out, &mut error));
         (timeouts, String::from_utf8(error).expect("text"))
     }
 
@@ -240,7 +240,7 @@ mod tests {
     #[test]
     fn a_split_brain_ends_the_wait_unless_told_otherwise() {
         let (mut out, mut error) = (Vec::new(), Vec::new());
-        let mut terminal = Terminal::new(&mut out, &mut error);
+        let mut terminal = Terminal::new("drbdsetup-84", &mut out, &mut error);
         let message = Message {
             command: 2,
             minor: 3,
