@@ -89,7 +89,7 @@ fn lines(sequence: u32, message: &Message) -> String {
         ),
         3 => format!("{sequence} UH {object} {}\n", helper()),
         4 => format!("{sequence} UH-post {object} {} 0x{:04x}\n", helper(), message.u32(info, 14).unwrap_or(0)),
-        5 => format!("{sequence} SP {object} {}\n", resync_percent(message).unwrap_or_default()),
+        5 => format!("{sequence} SP {object} {}\n", resync_percent(message).unwrap_or_else(|| "100.0".into())),
         _ => format!("{sequence} ST {object} {}\n", state(2)),
     }
 }

@@ -87,13 +87,16 @@ impl Printer {
         if sequence == asked || message.command == command::EVENT {
             return String::new();
         }
-        let lost = self
-            .last
-            .map_or(0, |last| sequence.wrapping_sub(last).wrapping_sub(1));
-        self.last = Some(sequence);
-        if lost == 0 {
+        let step = self.last.map_or(1, |last| sequence.wrapping_sub(last));
+        if step > u32::MAX / 2 {
+            // Late, not lost.
             return String::new();
         }
+        self.last = Some(sequence);
+        if step <= 1 {
+            return String::new();
+        }
+        let lost = step - 1;
         format!("- skipped {lost}\n")
     }
 
@@ -369,5 +372,7 @@ mod tests {
         assert_eq!(printer.skipped(3, 500, &old_form), "");
         assert_eq!(printer.skipped(8, 500, &message), "");
         assert_eq!(printer.skipped(12, 500, &message), "- skipped 3\n");
+        assert_eq!(printer.skipped(10, 500, &message), "");
+        assert_eq!(printer.skipped(13, 500, &message), "");
     }
 }

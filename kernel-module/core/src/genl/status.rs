@@ -110,8 +110,8 @@ impl StateInfo {
             for (place, uuid) in raw.chunks_exact_mut(8).zip(disk.uuids) {
                 place.copy_from_slice(&uuid.to_ne_bytes());
             }
-            writer.u32(8, disk.flags);
             writer.bytes(7, &raw);
+            writer.u32(8, disk.flags);
             writer.u64(9, disk.bits_total);
             writer.u64(10, disk.bits_out_of_sync);
             if let Some((total, failed)) = disk.resync {
