@@ -593,7 +593,8 @@ impl<T: Storage> DataPlane<T> {
         }
         if entry.flags.is_dead() {
             self.bury(slot, &entry);
-            actions.retry |= self.take_waiters();
+            // Writes may be waiting because every slot of the log was referenced.
+            actions.retry |= self.take_waiters() || (entry.flags.has(Flags::LOG_HELD) && !self.log_waiting.is_empty());
         }
         actions
     }

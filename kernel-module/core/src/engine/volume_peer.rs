@@ -60,7 +60,8 @@ impl<T: Storage> DataPlane<T> {
             self.ranges.remove(&mut self.table, slot);
         }
         self.table.release(slot);
-        Actions { retry: core::mem::take(&mut self.has_waiters), ..Actions::default() }
+        let log_freed = entry.flags.has(Flags::LOG_HELD) && !self.log_waiting.is_empty();
+        Actions { retry: core::mem::take(&mut self.has_waiters) || log_freed, ..Actions::default() }
     }
 
     /// The slot of a range active now that overlaps and blocks a write of the peer.
