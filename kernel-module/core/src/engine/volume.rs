@@ -452,7 +452,10 @@ impl<T: Storage> DataPlane<T> {
             _ => true,
         };
         flags = match what {
-            Acknowledgement::Failed => flags.without(Flags::NET_OK).with(Flags::NET_FAILED),
+            Acknowledgement::Failed => {
+                self.fail_network_part(slot, flags.without(Flags::NET_OK));
+                self.table.get(slot).flags
+            }
             Acknowledgement::WrittenInSync => flags.with(Flags::NET_OK).with(Flags::PEER_IN_SYNC),
             _ => flags.with(Flags::NET_OK),
         };
@@ -551,8 +554,8 @@ impl<T: Storage> DataPlane<T> {
             self.table.push(&mut self.frozen, slot);
             return Some((slot, entry, Actions::default()));
         }
-        // Even if acked, its epoch may not be on stable storage there: NET_FAILED sets its bits when it dies (EP-6).
-        self.set_flags(slot, flags.with(Flags::NET_FAILED));
+        // Even if acked, its epoch may not be on stable storage there (EP-6).
+        self.fail_network_part(slot, flags);
         let actions = self.settle(slot);
         Some((slot, entry, actions))
     }
@@ -567,8 +570,20 @@ impl<T: Storage> DataPlane<T> {
             self.queue_send(slot, now, stamp);
             return Some((slot, Actions::default()));
         }
-        self.set_flags(slot, flags.with(Flags::NET_FAILED));
+        self.fail_network_part(slot, flags);
         Some((slot, self.settle(slot)))
+    }
+
+    /// The peer does not have this write for certain. Its bits are set at once and not when it dies: the local disk may take long, and
+    /// a bitmap sent to the peer meanwhile has to show them.
+    fn fail_network_part(&mut self, slot: u32, flags: Flags) {
+        let mut flags = flags.with(Flags::NET_FAILED);
+        if flags.has(Flags::LOCAL_USED) {
+            let entry = self.table.get(slot);
+            self.bitmap.set_range(entry.sector, entry.size_bytes);
+            flags = flags.with(Flags::BITS_SET);
+        }
+        self.set_flags(slot, flags);
     }
 
     /// Completes and buries a request as far as its flags allow.
