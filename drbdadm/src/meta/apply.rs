@@ -6,7 +6,7 @@
 
 use super::device::Device;
 use super::found::Found;
-use super::{old_log, relocate, Call, Failure, FAILED};
+use super::{old_log, relocate, ring, Call, Failure, FAILED};
 use drbd_core::md::log_block::{self, Kind, RingError};
 use drbd_core::md::superblock::{MAGIC_CLEAN, MAGIC_UNCLEAN};
 use drbd_core::md::{flags, Geometry, BLOCK_BYTES};
@@ -23,8 +23,21 @@ const FREE: u32 = u32::MAX;
 pub struct Replay {
     /// Active extents; none: there was nothing to apply.
     pub active: Option<BTreeSet<u32>>,
-    /// The ring must be written anew.
-    pub reinitialize: bool,
+    /// How the ring has to be written anew.
+    pub rewrite: Rewrite,
+}
+
+/// How to get from a ring to one of INITIALIZED blocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rewrite {
+    /// It is one.
+    No,
+    /// Nothing in it matters.
+    Anything,
+    /// There is a transaction at this ring position.
+    Transactions(u32),
+    /// It is a log of 8.3.
+    OldLog,
 }
 
 /// Why a log cannot be replayed.
@@ -56,7 +69,7 @@ pub fn apply(call: &Call, device: Device, mut found: Found) -> Result<(), Failur
             eprintln!("{text}\nError ignored, no need to apply the AL");
             Replay {
                 active: None,
-                reinitialize: true,
+                rewrite: Rewrite::Anything,
             }
         }
     };
@@ -64,8 +77,11 @@ pub fn apply(call: &Call, device: Device, mut found: Found) -> Result<(), Failur
     if let (Some(active), true) = (&replay.active, primary) {
         marked = mark(&device, &found, active)?;
     }
-    if replay.reinitialize {
-        initialize(&device, &found)?;
+    match replay.rewrite {
+        Rewrite::No => {}
+        Rewrite::Anything => ring::initialize(&device, &found)?,
+        Rewrite::Transactions(position) => ring::retire(&device, &found, position)?,
+        Rewrite::OldLog => ring::replace_old_log(&device, &found)?,
     }
     if marked || !has(flags::AL_CLEAN) || found.superblock.magic != MAGIC_CLEAN {
         found.superblock.flags |= flags::AL_CLEAN;
@@ -74,23 +90,6 @@ pub fn apply(call: &Call, device: Device, mut found: Found) -> Result<(), Failur
         relocate::remember(call, &device, &found);
     }
     Ok(())
-}
-
-/// Writes the whole ring with INITIALIZED blocks.
-pub fn initialize(device: &Device, found: &Found) -> Result<(), Failure> {
-    let mut block = [0u8; BLOCK_BYTES];
-    log_block::encode_initialized(&mut block);
-    let blocks = found.layout.geometry.blocks();
-    let piece = block.repeat(blocks.min(256) as usize);
-    let start = found.layout.al_sector() * 512;
-    let mut done = 0;
-    while done < blocks {
-        let part = (blocks - done).min(256) as usize * BLOCK_BYTES;
-        let bytes = piece.get(..part).unwrap_or(&piece);
-        device.write("activity log", start + done * BLOCK_BYTES as u64, bytes)?;
-        done += 256;
-    }
-    device.flush()
 }
 
 /// Reads blocks of the ring by position.
@@ -155,12 +154,12 @@ fn replay(device: &Device, found: &Found) -> Result<Replay, Refusal> {
         start,
     };
     let ring = reader.survey()?;
-    if ring.span.is_none() {
+    let Some((oldest, _)) = ring.span else {
         return Ok(Replay {
             active: None,
-            reinitialize: false,
+            rewrite: Rewrite::No,
         });
-    }
+    };
     let mut slots = vec![FREE; log_block::MAX_SLOTS];
     for position in ring.positions(&geometry) {
         let block = reader.block(position)?;
@@ -170,7 +169,7 @@ fn replay(device: &Device, found: &Found) -> Result<Replay, Refusal> {
     }
     Ok(Replay {
         active: Some(slots.into_iter().filter(|extent| *extent != FREE).collect()),
-        reinitialize: true,
+        rewrite: Rewrite::Transactions(oldest),
     })
 }
 

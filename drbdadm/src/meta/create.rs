@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 //! `create-md` and `wipe-md` (metadata.md 10.2).
 
-use super::apply::initialize;
 use super::device::Device;
 use super::found::Found;
 use super::options::BitmapFill;
+use super::ring::initialize;
 use super::{ask, existing, relocate, Call, Failure, FAILED, VALUE};
 use drbd_core::md::layout::SLOT_SECTORS;
 use drbd_core::md::{Geometry, Index, Layout, Superblock, BLOCK_BYTES};

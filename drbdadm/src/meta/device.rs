@@ -30,6 +30,19 @@ pub struct Device {
     pub index: Index,
     verbose: bool,
     dry_run: bool,
+    /// Everything written, for tests of crashes.
+    #[cfg(test)]
+    pub trace: std::rc::Rc<std::cell::RefCell<Vec<Step>>>,
+}
+
+/// A step of a trace.
+#[cfg(test)]
+#[derive(Clone, Debug)]
+pub enum Step {
+    /// Bytes at an offset.
+    Write(u64, Vec<u8>),
+    /// What was written before is durable.
+    Flush,
 }
 
 /// The text of an error without its number.
@@ -73,6 +86,8 @@ impl Device {
             index: call.index,
             verbose: call.verbose > 0,
             dry_run: call.dry_run,
+            #[cfg(test)]
+            trace: Default::default(),
         })
     }
 
@@ -105,6 +120,10 @@ impl Device {
         if self.skipped(what, at, bytes.len() as u64) {
             return Ok(());
         }
+        #[cfg(test)]
+        self.trace
+            .borrow_mut()
+            .push(Step::Write(at, bytes.to_vec()));
         self.file
             .write_all_at(bytes, at)
             .map_err(|e| self.failed("writing", bytes.len() as u64, at, &e))
@@ -122,7 +141,7 @@ impl Device {
         if fill == BitmapFill::Skip || self.skipped("bitmap", at, length) {
             return Ok(());
         }
-        if fill != BitmapFill::Write {
+        if fill != BitmapFill::Write && !cfg!(test) {
             match self.zero_by_device(at, length) {
                 Ok(()) => return Ok(()),
                 Err(error) if fill == BitmapFill::ZeroOut => {
@@ -151,6 +170,8 @@ impl Device {
 
     /// Makes what was written durable; later steps depend on it.
     pub fn flush(&self) -> Result<(), Failure> {
+        #[cfg(test)]
+        self.trace.borrow_mut().push(Step::Flush);
         self.file
             .sync_all()
             .map_err(|e| Failure::new(VALUE, format!("{}: fsync: {}", self.path, reason(&e))))

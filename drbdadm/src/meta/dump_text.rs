@@ -146,9 +146,8 @@ impl<'a> Scanner<'a> {
         match got {
             Token::Bad(why) => format!("{why}\n{text}"),
             Token::End => format!("{text}, but end of file encountered"),
-            Token::Keyword(word) => format!("{text}, not '{word}'"),
+            Token::Keyword(word) | Token::Quoted(word) => format!("{text}, not '{word}'"),
             Token::Mark(mark) => format!("{text}, not '{mark}'"),
-            Token::Quoted(_) => format!("{text}, not some string"),
             Token::Strange(c) => format!(
                 "{text}; got invalid input character '\\x{:02x}' [{c}]",
                 u32::from(*c)

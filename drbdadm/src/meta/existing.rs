@@ -2,7 +2,7 @@
 //! Whether something already on the device forbids new metadata (metadata.md 9.2, 10.2).
 
 use super::device::Device;
-use super::probe::{probe, Existing, PROBED_BYTES};
+use super::probe::{probe, Existing, PHYSICAL_VOLUME, PROBED_BYTES};
 use super::{ask, Call, Failure, FAILED};
 use drbd_core::md::superblock::MAGIC_07;
 use drbd_core::md::{Index, Layout, Superblock, BLOCK_BYTES};
@@ -127,8 +127,11 @@ pub fn check(call: &Call, device: &Device, layout: &Layout) -> Result<(), Failur
             println!("\nThis would corrupt existing data.");
             refuse(call)
         }
-        Existing::Claimed(_) => {
+        Existing::Claimed(name) => {
             println!("{usable_kib:12} kB left usable by current configuration");
+            if name == PHYSICAL_VOLUME {
+                println!("Could not determine the size of the actually used data area.\n");
+            }
             println!("{TRUNCATED}");
             refuse(call)
         }
@@ -158,7 +161,7 @@ fn file_system(call: &Call, used_kib: u64, usable_kib: u64) -> Result<(), Failur
 
 /// Size of an LVM physical volume, as its own tool tells it.
 fn volume_kib(name: &str, path: &str) -> Option<u64> {
-    if !name.starts_with("LVM2") {
+    if name != PHYSICAL_VOLUME {
         return None;
     }
     let output = Command::new("pvs")
@@ -191,7 +194,7 @@ fn proceed(call: &Call) -> Result<(), Failure> {
 
 fn refuse(call: &Call) -> Result<(), Failure> {
     if call.ignore_sanity {
-        println!("Ignoring sanity check on user request.");
+        println!("\nIgnoring sanity check on user request.\n");
         return Ok(());
     }
     println!("If you want me to do this, you need to zero out the first part");

@@ -17,6 +17,7 @@ mod options;
 mod probe;
 mod relocate;
 mod restore;
+mod ring;
 #[cfg(test)]
 mod tests;
 

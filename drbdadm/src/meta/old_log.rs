@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The activity log of 0.7 to 8.3: sectors of 62 entries (metadata.md 9.1).
 
-use super::apply::Replay;
+use super::apply::{Replay, Rewrite};
 use super::device::Device;
 use super::found::Found;
 use super::Failure;
@@ -45,7 +45,7 @@ pub fn replay(device: &Device, found: &Found) -> Result<Replay, Failure> {
     let sectors: Vec<&[u8]> = log.chunks_exact(SECTOR_BYTES).take(used).collect();
     Ok(Replay {
         active: active(&sectors).map(|slots| slots.into_values().collect()),
-        reinitialize: true,
+        rewrite: Rewrite::OldLog,
     })
 }
 

@@ -4,6 +4,9 @@
 /// Bytes at the beginning that are looked at.
 pub const PROBED_BYTES: usize = 68 << 10;
 
+/// Name of a physical volume of LVM.
+pub const PHYSICAL_VOLUME: &str = "LVM2 physical volume signature";
+
 /// A kind of data and, where it can be told, how much of the device it uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Existing {
@@ -48,7 +51,7 @@ pub fn probe(bytes: &[u8]) -> Existing {
         return Existing::Claimed("swap space signature");
     }
     if part(0x218, 4) == b"LVM2" {
-        return Existing::Claimed("LVM2 physical volume signature");
+        return Existing::Claimed(PHYSICAL_VOLUME);
     }
     if le16(0x438) == 0xef53 {
         let name = if part(0x45c, 1).first().is_some_and(|b| b & 4 != 0) {

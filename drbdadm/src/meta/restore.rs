@@ -5,7 +5,7 @@ use super::device::Device;
 use super::dump_text::{self, Dump};
 use super::found::{room_sectors, Found};
 use super::options::BitmapFill;
-use super::{apply, ask, create, existing, relocate, Call, Failure, FAILED, USAGE, VALUE};
+use super::{ask, create, existing, relocate, ring, Call, Failure, FAILED, USAGE, VALUE};
 use drbd_core::md::superblock::MAGIC_CLEAN;
 use drbd_core::md::{Geometry, Superblock, Uuids, BLOCK_BYTES};
 use std::io::Read;
@@ -51,7 +51,7 @@ pub fn restore(call: &Call, device: Device) -> Result<(), Failure> {
     existing::check(call, &device, &found.layout)?;
     write_bitmap(call, &device, &found, &dump)?;
     // The dump is a complete picture: nothing of an old log may be applied to it.
-    apply::initialize(&device, &found)?;
+    ring::initialize(&device, &found)?;
     device.write_superblock(&found)?;
     relocate::remember(call, &device, &found);
     println!("Successfully restored meta data");
