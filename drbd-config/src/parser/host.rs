@@ -3,7 +3,7 @@
 
 use super::{near, Parsed, Parser};
 use crate::address::Address;
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, Position};
 use crate::lexer::{Kind, Token};
 use crate::model::{HostKind, HostSection, ProxyHost, ProxyOptions, Resource};
 use crate::options::Place;
@@ -62,8 +62,8 @@ impl Parser {
             }
         };
         if section.kind == HostKind::Floating && self.lexer.peek()?.is(";") {
-            self.lexer.take()?;
-            return self.finish_host(section, resource);
+            let end = self.lexer.take()?.position;
+            return self.finish_host(section, resource, &end);
         }
         if section.kind != HostKind::Named {
             self.mark("{")?;
@@ -100,7 +100,7 @@ impl Parser {
         loop {
             let token = self.lexer.take()?;
             if token.is("}") {
-                return self.finish_host(section, resource);
+                return self.finish_host(section, resource, &token.position);
             }
             let known = if section.stacked_on().is_some() {
                 STACKED_ITEMS
@@ -165,13 +165,7 @@ impl Parser {
             _ => {
                 let stacked = section.stacked_on().is_some();
                 let names = section.names.clone();
-                self.volume_statement(
-                    token,
-                    &resource.name,
-                    &names,
-                    stacked,
-                    &mut section.volumes,
-                )?;
+                self.volume_statement(token, &names, stacked, &mut section.volumes)?;
             }
         }
         Ok(())
@@ -278,9 +272,15 @@ impl Parser {
     }
 
     /// Inherits the volume statements written so far, looks for what is missing, and adds the section.
-    fn finish_host(&mut self, mut section: HostSection, resource: &mut Resource) -> Parsed<()> {
+    fn finish_host(
+        &mut self,
+        mut section: HostSection,
+        resource: &mut Resource,
+        end: &Position,
+    ) -> Parsed<()> {
         if !self.running {
             self.inherit_volumes(&mut section, resource)?;
+            self.claim_meta_disks(&section, end)?;
             self.missing_statements(&section, resource);
         }
         section.volumes.sort_by_key(|volume| volume.number);

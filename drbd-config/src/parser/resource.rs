@@ -143,8 +143,7 @@ impl Parser {
             "device" | "disk" | "meta-disk" | "flexible-meta-disk" | "volume" => {
                 let names = [String::new()];
                 let mut volumes = std::mem::take(&mut resource.volumes);
-                let result =
-                    self.volume_statement(token, &resource.name, &names, false, &mut volumes);
+                let result = self.volume_statement(token, &names, false, &mut volumes);
                 resource.volumes = volumes;
                 result
             }

@@ -13,22 +13,12 @@ const ITEMS: &[&str] = &["device", "disk", "meta-disk", "flexible-meta-disk"];
 
 /// Where a statement stands, for the keys of things that are unique.
 struct Owner<'a> {
-    resource: &'a str,
     /// Host names; one empty name at resource level.
     names: &'a [String],
     stacked: bool,
 }
 
 impl Owner<'_> {
-    fn key(&self, volume: &Volume, what: &str) -> String {
-        let number = if volume.implicit {
-            String::new()
-        } else {
-            format!("/{}", volume.number)
-        };
-        format!("{}:{}{number}:{what}", self.resource, self.names.join(" "))
-    }
-
     /// Host names that are known.
     fn hosts(&self) -> impl Iterator<Item = &String> {
         self.names.iter().filter(|name| !name.is_empty())
@@ -40,16 +30,11 @@ impl Parser {
     pub(super) fn volume_statement(
         &mut self,
         token: &Token,
-        resource: &str,
         names: &[String],
         stacked: bool,
         volumes: &mut Vec<Volume>,
     ) -> Parsed<()> {
-        let owner = Owner {
-            resource,
-            names,
-            stacked,
-        };
+        let owner = Owner { names, stacked };
         let explicit = token.text == "volume";
         if volumes
             .first()
@@ -95,22 +80,27 @@ impl Parser {
     }
 
     fn volume_item(&mut self, token: &Token, owner: &Owner<'_>, volume: &mut Volume) -> Parsed<()> {
-        let claim = |what: &str| (format!("{what} statement"), owner.key(volume, what));
         match token.text.as_str() {
             "device" => {
-                let (what, key) = claim("device");
-                self.unique.claim(&what, &key, &token.position)?;
+                self.once(token, volume.device.as_ref().map(|device| &device.position))?;
                 volume.device = self.device(token)?;
                 self.claim_device(owner, volume)
             }
             "disk" => {
                 let options = self.lexer.peek()?.is("{");
-                let (what, key) = claim(if options && !volume.implicit {
-                    "disk options"
-                } else {
-                    "disk"
-                });
-                self.unique.claim(&what, &key, &token.position)?;
+                let section = volume
+                    .disk_options
+                    .settings
+                    .first()
+                    .map(|setting| &setting.position);
+                let path = volume.disk.as_ref().map(|disk| &disk.position);
+                // without 'volume' the options count as the disk statement
+                let before = match (volume.implicit, options) {
+                    (true, _) => section.or(path),
+                    (false, true) => section,
+                    (false, false) => path,
+                };
+                self.once(token, before)?;
                 if options {
                     return self.option_section(Place::Disk, &mut volume.disk_options);
                 }
@@ -123,11 +113,24 @@ impl Parser {
                 Ok(())
             }
             _ => {
-                let (what, key) = claim("meta-disk");
-                self.unique.claim(&what, &key, &token.position)?;
+                self.once(token, volume.meta_disk.as_ref().map(|meta| &meta.position))?;
                 volume.meta_disk = Some(self.meta_disk(token)?);
-                self.claim_meta_disk(owner, volume)
+                Ok(())
             }
+        }
+    }
+
+    /// A statement may stand once in a volume.
+    fn once(&self, token: &Token, before: Option<&Position>) -> Parsed<()> {
+        match before {
+            Some(first) if !self.running => {
+                let text = format!(
+                    "there is a {} statement already: first used at {first}",
+                    token.text
+                );
+                Err(Diagnostic::error(&token.position, text))
+            }
+            _ => Ok(()),
         }
     }
 
@@ -237,21 +240,23 @@ impl Parser {
         })
     }
 
-    fn claim_meta_disk(&mut self, owner: &Owner<'_>, volume: &Volume) -> Parsed<()> {
-        let Some(meta) = &volume.meta_disk else {
-            return Ok(());
-        };
-        let index = match &meta.index {
-            MetaIndex::Internal => return Ok(()),
-            MetaIndex::Flexible => "flexible".to_string(),
-            MetaIndex::Slot(slot) => slot.to_string(),
-        };
-        for host in owner.hosts() {
-            self.unique.claim(
-                "meta-disk",
-                &format!("{host}:{}[{index}]", meta.path),
-                &meta.position,
-            )?;
+    /// A slot or device for metadata belongs to one volume of a host. Checked where the host section
+    /// ends, when everything inherited is known.
+    pub(super) fn claim_meta_disks(&mut self, section: &HostSection, end: &Position) -> Parsed<()> {
+        for meta in section
+            .volumes
+            .iter()
+            .filter_map(|volume| volume.meta_disk.as_ref())
+        {
+            let index = match &meta.index {
+                MetaIndex::Internal => continue,
+                MetaIndex::Flexible => "flexible".to_string(),
+                MetaIndex::Slot(slot) => slot.to_string(),
+            };
+            for host in &section.names {
+                self.unique
+                    .claim("meta-disk", &format!("{host}:{}[{index}]", meta.path), end)?;
+            }
         }
         Ok(())
     }
@@ -298,7 +303,6 @@ impl Parser {
             let mut volume = section.volumes[at].clone();
             let names = section.names.clone();
             let owner = Owner {
-                resource: &resource.name,
                 names: &names,
                 stacked,
             };
@@ -331,7 +335,6 @@ impl Parser {
         }
         if volume.meta_disk.is_none() && given.meta_disk.is_some() {
             volume.meta_disk.clone_from(&given.meta_disk);
-            self.claim_meta_disk(owner, volume)?;
         }
         Ok(())
     }
