@@ -92,6 +92,17 @@ impl Ranges {
         size_bytes: u32,
         blocks: impl Fn(Operation) -> bool,
     ) -> Option<u32> {
+        self.find_entry(table, sector, size_bytes, |entry| blocks(entry.operation))
+    }
+
+    /// As [`Self::find`], for callers that look at more than the operation.
+    pub fn find_entry<S: AsRef<[Entry]> + AsMut<[Entry]>>(
+        &self,
+        table: &Table<S>,
+        sector: u64,
+        size_bytes: u32,
+        blocks: impl Fn(&Entry) -> bool,
+    ) -> Option<u32> {
         if self.active == 0 {
             return None;
         }
@@ -129,12 +140,12 @@ impl Ranges {
         bucket: usize,
         sector: u64,
         end: u64,
-        blocks: &impl Fn(Operation) -> bool,
+        blocks: &impl Fn(&Entry) -> bool,
     ) -> Option<u32> {
         let mut slot = self.heads.get(bucket).copied().unwrap_or(NIL);
         while slot != NIL {
             let entry = table.get(slot);
-            if entry.sector < end && sector < end_of(&entry) && blocks(entry.operation) {
+            if entry.sector < end && sector < end_of(&entry) && blocks(&entry) {
                 return Some(slot);
             }
             slot = entry.range_next;

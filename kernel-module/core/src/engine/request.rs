@@ -69,6 +69,8 @@ flags! {
     WRITING = 23;
     /// Resolved as a conflict of two primaries: no longer counted in its epoch.
     SUPERSEDED = 24;
+    /// The answer to a resync request is here: it is being written, or waits for its turn.
+    ARRIVED = 25;
 }
 
 impl Flags {

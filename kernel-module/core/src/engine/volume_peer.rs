@@ -3,7 +3,7 @@
 //!
 //! Exclusion between a resync and application writes is by range: a range being read as source, or requested and
 //! written as target, and a local application write never overlap (RX-1, RX-12). A replicated write from the peer overlaps a
-//! requested range freely, because the data stream orders both; it only waits while the reply is being written.
+//! requested range freely, because the data stream orders both; it only waits once the reply has arrived and until it is written.
 
 use super::request::Flags;
 use super::table::{Entry, Operation};
@@ -33,10 +33,10 @@ pub struct PeerWriteEnd {
     pub actions: Actions,
 }
 
-fn blocks_peer_write(operation: Operation, flags: Flags) -> bool {
-    match operation {
+fn blocks_peer_write(entry: &Entry) -> bool {
+    match entry.operation {
         Operation::PeerWrite => true,
-        Operation::ResyncWrite => flags.has(Flags::WRITING),
+        Operation::ResyncWrite => entry.flags.has(Flags::ARRIVED),
         other => other.is_application_write(),
     }
 }
@@ -66,13 +66,7 @@ impl<T: Storage> DataPlane<T> {
 
     /// The slot of a range active now that overlaps and blocks a write of the peer.
     fn blocker_of_peer_write(&self, sector: u64, size_bytes: u32) -> Option<u32> {
-        // `find` sees only the operation; a requested but unwritten resync range is looked at again by slot.
-        let first = self.ranges.find(&self.table, sector, size_bytes, |op| op == Operation::PeerWrite || op.is_application_write());
-        first.or_else(|| {
-            let resync = self.ranges.find(&self.table, sector, size_bytes, |op| op == Operation::ResyncWrite)?;
-            let entry = self.table.get(resync);
-            blocks_peer_write(entry.operation, entry.flags).then_some(resync)
-        })
+        self.ranges.find_entry(&self.table, sector, size_bytes, blocks_peer_write)
     }
 
     /// A replicated write has arrived with its data (wire 9.2). `may_set_in_sync` is its dp_flag.
@@ -157,25 +151,28 @@ impl<T: Storage> DataPlane<T> {
         }
     }
 
-    /// Target: finds the request that a resync answer belongs to; only exact ranges count.
+    /// Target: finds the request that a resync answer belongs to; only exact ranges count. A size of 0 stands for any.
     pub fn find_resync_request(&self, sector: u64, size_bytes: u32) -> Option<u32> {
-        let slot = self.ranges.find(&self.table, sector, size_bytes, |op| op == Operation::ResyncWrite)?;
+        let slot = self.ranges.find(&self.table, sector, size_bytes.max(512), |op| op == Operation::ResyncWrite)?;
         let entry = self.table.get(slot);
         let exact = entry.sector == sector && (entry.size_bytes == size_bytes || size_bytes == 0);
-        (exact && !entry.flags.has(Flags::WRITING)).then_some(slot)
+        (exact && !entry.flags.has(Flags::ARRIVED)).then_some(slot)
     }
 
-    /// Target: the data of a request has arrived; may it be written now?
+    /// Target: the data of a request has arrived; may it be written now? From here on later writes of the peer wait for it, and
+    /// [`Self::take_unanswered_resync_request`] leaves it to the caller.
     pub fn resync_write_begin(&mut self, slot: u32) -> Begin {
         if !self.gate.local {
             return Begin::NoDisk;
         }
         let entry = self.table.get(slot);
+        let flags = entry.flags.with(Flags::ARRIVED);
+        self.set_flags(slot, flags);
         let busy = |op: Operation| op.is_application_write() || op == Operation::PeerWrite;
         if self.ranges.find(&self.table, entry.sector, entry.size_bytes, busy).is_some() {
             return self.wait_peer();
         }
-        self.set_flags(slot, entry.flags.with(Flags::WRITING));
+        self.set_flags(slot, flags.with(Flags::WRITING));
         self.local_references += 1;
         Begin::Go(slot)
     }
@@ -194,7 +191,7 @@ impl<T: Storage> DataPlane<T> {
     /// Forgets every resync request that has no answer yet (connection lost, resync ended). Returns one slot; the caller
     /// repeats until `None`.
     pub fn take_unanswered_resync_request(&mut self) -> Option<Entry> {
-        let found = self.ranges.first(&self.table, |entry| entry.operation == Operation::ResyncWrite && !entry.flags.has(Flags::WRITING))?;
+        let found = self.ranges.first(&self.table, |entry| entry.operation == Operation::ResyncWrite && !entry.flags.has(Flags::ARRIVED))?;
         let entry = self.table.get(found);
         let _ = self.finish(found);
         Some(entry)
