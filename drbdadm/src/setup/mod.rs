@@ -29,6 +29,8 @@ mod words;
 #[cfg(test)]
 mod replay_tests;
 #[cfg(test)]
+mod text_tests;
+#[cfg(test)]
 mod usage_tests;
 
 use commands::{Action, Command, COMMANDS};

@@ -54,7 +54,7 @@ pub async fn run(
 }
 
 /// The assignments for one volume.
-fn block(reply: &Message) -> String {
+pub fn block(reply: &Message) -> String {
     let context = status::context(reply);
     let name = context.resource.unwrap_or_default();
     let volume = context.volume.map_or("-1".to_string(), |v| v.to_string());

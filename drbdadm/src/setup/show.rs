@@ -76,17 +76,14 @@ fn resource(name: &str, replies: &[&Message], defaults: bool) -> String {
             format_address(peer)
         );
     }
-    let has_volume = replies.iter().any(|r| status::context(r).volume.is_some());
-    if context.own_address.is_some() || has_volume {
-        text.push_str("    _this_host {\n");
-        if let Some(own) = &context.own_address {
-            let _ = writeln!(text, "        address\t\t\t{};", format_address(own));
-        }
-        for reply in replies {
-            volume(&mut text, reply, defaults);
-        }
-        text.push_str("    }\n");
+    text.push_str("    _this_host {\n");
+    if let Some(own) = &context.own_address {
+        let _ = writeln!(text, "        address\t\t\t{};", format_address(own));
     }
+    for reply in replies {
+        volume(&mut text, reply, defaults);
+    }
+    text.push_str("    }\n");
     text.push_str("}\n");
     text
 }

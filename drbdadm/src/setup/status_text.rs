@@ -33,9 +33,11 @@ pub fn render(parts: &Parts, detail: Detail) -> String {
         device(&mut page, message, numbered);
     }
     for message in &parts.connections {
-        connection(&mut page, message);
-        for peer in &parts.peers {
-            peer_device(&mut page, peer, &parts.devices, numbered);
+        let connected = connection(&mut page, message);
+        if connected || detail.verbose || detail.statistics {
+            for peer in &parts.peers {
+                peer_device(&mut page, peer, &parts.devices, numbered);
+            }
         }
     }
     page.text.push('\n');
@@ -207,15 +209,17 @@ fn device_counters(page: &mut Page, message: &Message) {
     }
 }
 
-fn connection(page: &mut Page, message: &Message) {
+/// Whether the connection works.
+fn connection(page: &mut Page, message: &Message) -> bool {
     let (info, verbose) = (container::CONNECTION_INFO, page.detail.verbose);
     page.line(2, 6);
     page.bare("peer");
     let state = connection_name(message.u32(info, 1).unwrap_or(0));
-    if verbose || state != "Connected" {
+    let connected = state == "Connected";
+    if verbose || !connected {
         page.word("connection", state);
     }
-    if verbose || state == "Connected" {
+    if verbose || connected {
         page.word("role", role_name(message.u32(info, 2).unwrap_or(0)));
     }
     let congested = message.flag(container::CONNECTION_STATISTICS, 1);
@@ -223,6 +227,7 @@ fn connection(page: &mut Page, message: &Message) {
         page.word("congested", yes(congested));
     }
     page.end();
+    connected
 }
 
 fn peer_device(page: &mut Page, message: &Message, devices: &[Message], numbered: bool) {
