@@ -304,11 +304,12 @@ impl Parser {
 
 /// The nearest known word, if the token looks like one.
 fn near(token: &Token, known: &[&str]) -> String {
+    let slashes = token.kind == Kind::Word && (token.text == "/" || token.text.starts_with("//"));
+    if slashes || (token.kind == Kind::Other && !token.text.is_ascii()) {
+        return " (remarks begin with '#')".into();
+    }
     match token.kind {
         Kind::Word | Kind::Keyword => nearest(&token.text, known.iter().copied()),
-        Kind::Other if token.text == "/" || !token.text.is_ascii() => {
-            " (remarks begin with '#')".into()
-        }
         _ => String::new(),
     }
 }
