@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! A tokio client of the family.
 
-use crate::datagram::{decode, encode, Item};
+use crate::datagram::{decode, encode, Item, GENL_ID_CTRL};
 use crate::family::{self, Family};
 use crate::message::Message;
 use crate::replay::Replay;
@@ -17,6 +17,8 @@ use thiserror::Error;
 pub const REPLY_TIMEOUT: Duration = Duration::from_secs(120);
 /// Receive buffer of the socket, so that a burst of notifications fits.
 const BUFFER_BYTES: usize = 1 << 20;
+/// errno of a receive buffer that overflowed.
+const NO_BUFFERS: i32 = 105;
 /// The family in the recordings.
 const RECORDED_FAMILY: Family = Family {
     id: 26,
@@ -46,6 +48,9 @@ pub enum Error {
     /// Nothing came in time.
     #[error("no answer from the kernel within {} s", REPLY_TIMEOUT.as_secs())]
     Timeout,
+    /// The module was unloaded meanwhile.
+    #[error("the drbd module was unloaded")]
+    Gone,
     /// The recording is at its end.
     #[error("the recording has no further message")]
     EndOfRecording,
@@ -149,6 +154,7 @@ impl Client {
         match self.receive_reply(sequence).await? {
             Item::Message(reply) => Ok(reply),
             Item::Refused(errno, text) => Err(Error::Refused(errno, text)),
+            Item::Gone => Err(Error::Gone),
             Item::Done(_) => Err(Error::Malformed("end of a dump instead of a reply".into())),
         }
     }
@@ -170,6 +176,7 @@ impl Client {
                         return Ok(parts);
                     }
                 }
+                Item::Gone => return Err(Error::Gone),
                 Item::Done(0) => return Ok(parts),
                 Item::Done(errno) => return Err(Error::Refused(errno, None)),
                 Item::Refused(errno, text) => return Err(Error::Refused(errno, text)),
@@ -191,17 +198,23 @@ impl Client {
     /// The socket's fault.
     pub fn subscribe(&mut self) -> Result<(), Error> {
         match &mut self.link {
-            Link::Kernel(socket) => Ok(socket
-                .socket_mut()
-                .add_membership(self.family.events_group)?),
+            Link::Kernel(socket) => {
+                let socket = socket.socket_mut();
+                socket.add_membership(self.family.events_group)?;
+                // Tells when the module is unloaded.
+                Ok(socket.add_membership(u32::from(GENL_ID_CTRL))?)
+            }
             Link::Replay(_) => Ok(()),
         }
     }
 
     /// The next notification (or part of a dump that runs), with its sequence number; `None` after `limit`.
     ///
+    /// Notifications that came too fast are lost; their sequence numbers tell how many.
+    ///
     /// # Errors
-    /// [`Error::Refused`] when the dump that runs ends with an errno; the socket's fault.
+    /// [`Error::Refused`] when the dump that runs ends with an errno; [`Error::Gone`] when the module is unloaded; the
+    /// socket's fault.
     pub async fn event(
         &mut self,
         limit: Option<Duration>,
@@ -210,17 +223,21 @@ impl Client {
             match self.pending.pop_front() {
                 Some((sequence, Item::Message(message))) => return Ok(Some((sequence, message))),
                 Some((_, Item::Done(0) | Item::Refused(0, _))) => continue,
+                Some((_, Item::Gone)) => return Err(Error::Gone),
                 Some((_, Item::Done(errno))) => return Err(Error::Refused(errno, None)),
                 Some((_, Item::Refused(errno, text))) => return Err(Error::Refused(errno, text)),
                 None => {}
             }
-            let Some(limit) = limit else {
-                self.fill().await?;
-                continue;
+            let filled = match limit {
+                None => self.fill().await,
+                Some(limit) => match tokio::time::timeout(limit, self.fill()).await {
+                    Err(_) | Ok(Err(Error::EndOfRecording)) => return Ok(None),
+                    Ok(filled) => filled,
+                },
             };
-            match tokio::time::timeout(limit, self.fill()).await {
-                Err(_) | Ok(Err(Error::EndOfRecording)) => return Ok(None),
-                Ok(filled) => filled?,
+            match filled {
+                Err(Error::Socket(error)) if error.raw_os_error() == Some(NO_BUFFERS) => {}
+                filled => filled?,
             }
         }
     }

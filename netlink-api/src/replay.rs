@@ -4,10 +4,9 @@
 //! The text form is that of `tests/fixtures/netlink`: `== title`, `$ command line`, its output (`2> ` before lines of
 //! standard error), `[exit N]`, then one line for each message: `> HEX` sent, `< HEX` received. Other lines are remarks.
 
+use crate::datagram::GENL_ID_CTRL;
 use std::collections::VecDeque;
 
-/// Netlink type of the lookup of families.
-const GENL_ID_CTRL: u16 = 16;
 /// Bytes of nlmsghdr.
 const HEADER_BYTES: usize = 16;
 

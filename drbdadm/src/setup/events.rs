@@ -33,7 +33,7 @@ pub async fn run(
             Ok(None) => continue,
             // A resource that is not there yet may come.
             Err(Error::Refused(..)) if filter.is_some() => continue,
-            Err(Error::EndOfRecording) => return Ok(0),
+            Err(Error::EndOfRecording | Error::Gone) => return Ok(0),
             Err(error) => return Err(fail(error)),
         };
         if wanted.is_none_or(|w| concerns(&message, w))

@@ -36,7 +36,7 @@ pub async fn run(
         let (sequence, message) = match client.event(None).await {
             Ok(Some(event)) => event,
             Ok(None) => continue,
-            Err(Error::EndOfRecording) => return Ok(0),
+            Err(Error::EndOfRecording | Error::Gone) => return Ok(0),
             Err(error) => return Err(fail(error)),
         };
         let done = message.command == command::INITIAL_STATE_DONE;

@@ -170,8 +170,8 @@ async fn perform(
     terminal: &mut Terminal<'_>,
 ) -> Result<u8, Failure> {
     match command.action {
-        Action::Request => request::run(client, command, arguments).await,
-        Action::Down => request::down(client, arguments).await,
+        Action::Request => request::run(client, command, arguments, terminal).await,
+        Action::Down => request::down(client, arguments, terminal).await,
         Action::Query => query::run(client, command, arguments, terminal).await,
         Action::ShellStatus => sh_status::run(client, arguments, terminal).await,
         Action::Show => show::run(client, arguments, terminal).await,

@@ -4,7 +4,7 @@
 use super::commands::{Command, Operand};
 use super::outcome::{check, Failure};
 use super::parse::Arguments;
-use super::registry::{forget_minor, forget_resource};
+use super::terminal::Terminal;
 use drbd_core::genl::{command as number, container, ret};
 use netlink_api::client::Error;
 use netlink_api::{status, Client, Context, Message, Request};
@@ -14,6 +14,7 @@ pub async fn run(
     client: &mut Client,
     command: &Command,
     arguments: &Arguments,
+    terminal: &mut Terminal<'_>,
 ) -> Result<u8, Failure> {
     let object = arguments.object(command);
     let reply = client
@@ -22,15 +23,19 @@ pub async fn run(
         .map_err(|e| Failure::socket(&object, &e))?;
     check(&object, &reply)?;
     match (command.number, arguments.minor) {
-        (number::DEL_MINOR, Some(minor)) => forget_minor(minor),
-        (number::DEL_RESOURCE, _) => forget_resource(&object),
+        (number::DEL_MINOR, Some(minor)) => terminal.registry.forget_minor(minor),
+        (number::DEL_RESOURCE, _) => terminal.registry.forget_resource(&object),
         _ => {}
     }
     Ok(0)
 }
 
 /// `down`: an unknown resource is down already. The minors are asked for first, because they are gone afterwards.
-pub async fn down(client: &mut Client, arguments: &Arguments) -> Result<u8, Failure> {
+pub async fn down(
+    client: &mut Client,
+    arguments: &Arguments,
+    terminal: &mut Terminal<'_>,
+) -> Result<u8, Failure> {
     let name = arguments.operands.first().map_or("", String::as_str);
     let about = |command| {
         Request::new(command)
@@ -53,9 +58,9 @@ pub async fn down(client: &mut Client, arguments: &Arguments) -> Result<u8, Fail
         .iter()
         .filter(|v| status::context(v).volume.is_some())
     {
-        forget_minor(volume.minor);
+        terminal.registry.forget_minor(volume.minor);
     }
-    forget_resource(name);
+    terminal.registry.forget_resource(name);
     Ok(0)
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Where a command prints.
+//! What a command has around it: where it prints, and what it leaves behind.
 
+use super::registry::Registry;
 use std::io::{IsTerminal, Write};
 
 /// Standard output and standard error of a command.
@@ -11,6 +12,8 @@ pub struct Terminal<'a> {
     pub program: String,
     /// Standard output is looked at by a person.
     pub interactive: bool,
+    /// Links to the configuration.
+    pub registry: Registry,
 }
 
 impl<'a> Terminal<'a> {
@@ -21,6 +24,7 @@ impl<'a> Terminal<'a> {
             error,
             program: program.into(),
             interactive: std::io::stdout().is_terminal(),
+            registry: Registry::default(),
         }
     }
 

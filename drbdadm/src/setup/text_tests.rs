@@ -299,7 +299,7 @@ fn status_reply(
 fn a_resource_without_volumes_or_options_is_shown_empty() {
     let reply = status_reply(None, None, |_| {});
     assert_eq!(
-        show::render(&[reply.clone()], false),
+        show::render(std::slice::from_ref(&reply), false),
         "resource r0 {\n    _this_host {\n    }\n}\n"
     );
     let text = block(&reply);
