@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Greeting, reports of the peer, start and end of a resync.
+
+use crate::network::Stream;
+use crate::node::{Env, Item, Node, Receiver, FEATURES, SECTORS, VERSION};
+use drbd_core::engine::volume_peer::Begin;
+use drbd_core::handshake::compare::Correction;
+use drbd_core::handshake::report::{interpret, Meaning, ReportFacts};
+use drbd_core::handshake::uuids::{self, OwnFlags, UuidsFacts, UuidsVerdict};
+use drbd_core::handshake::{adopt, decide, must_repeat, resync_end, Action, AdoptFacts, Adoption, Policies, Situation};
+use drbd_core::md::Uuids;
+use drbd_core::resync::{next_request, Limits};
+use drbd_core::state::{Conn, Disk as DiskState, Kind, Request, Role, State};
+use drbd_core::wire::packet::{decode_sync_uuid, decode_word};
+use drbd_core::wire::params::{max_bio_bytes, Protocol, Sizes, UuidsPacket};
+use drbd_core::wire::Command;
+
+impl Node {
+    fn own_uuids(&self) -> UuidsPacket {
+        let flags = OwnFlags { discard_my_data: self.discard_my_data, crashed_primary: self.crashed_primary, ..OwnFlags::default() };
+        uuids::own_packet(&self.uuids, self.plane.bitmap.weight(), &flags)
+    }
+
+    pub fn send_uuids(&mut self) {
+        let packet = self.own_uuids();
+        self.enqueue_packet(Command::Uuids, &packet.encode());
+    }
+
+    fn protocol(env: &Env, discard_my_data: bool) -> Protocol<'static> {
+        Protocol {
+            protocol: env.options.protocol,
+            after_sb_0p: 0,
+            after_sb_1p: 0,
+            after_sb_2p: 0,
+            discard_my_data,
+            dry_run: false,
+            two_primaries: false,
+            integrity: b"",
+        }
+    }
+
+    /// The sockets stand (CO-6).
+    pub fn greet(&mut self, env: &mut Env, resolver: bool) {
+        self.resolver = resolver;
+        self.receiver = Receiver::Serving;
+        let mut out = [0; Protocol::MAX_BYTES];
+        let length = Self::protocol(env, self.discard_my_data).encode(VERSION, &mut out);
+        self.transmit(env, Stream::Data, Self::packet(Command::Protocol, &out[..length], 0, Vec::new()));
+        let sizes = Sizes {
+            disk_sectors: SECTORS,
+            user_sectors: 0,
+            current_sectors: SECTORS,
+            max_bio_bytes: max_bio_bytes(VERSION),
+            limits: Some(Default::default()),
+            ..Sizes::default()
+        };
+        let mut out = [0; Sizes::MAX_BYTES];
+        let length = sizes.encode(&mut out);
+        self.transmit(env, Stream::Data, Self::packet(Command::Sizes, &out[..length], 0, Vec::new()));
+        let packet = self.own_uuids().encode();
+        self.transmit(env, Stream::Data, Self::packet(Command::Uuids, &packet, 0, Vec::new()));
+        let state = self.state.pack().to_be_bytes();
+        self.transmit(env, Stream::Data, Self::packet(Command::State, &state, 0, Vec::new()));
+        self.hard(&env.options, Request::none().conn(Conn::WFReportParams));
+        self.state_sent = true;
+    }
+
+    /// Packets of the control plane.
+    pub fn receive_report(&mut self, env: &mut Env, command: Command, body: &[u8]) {
+        match command {
+            Command::Protocol => {
+                let peer = Protocol::decode(command, VERSION, body).unwrap();
+                drbd_core::handshake::protocol::match_protocol(&Self::protocol(env, false), &peer).unwrap();
+            }
+            Command::Sizes => assert_eq!(Sizes::decode(FEATURES, body).unwrap().disk_sectors, SECTORS),
+            Command::Uuids => {
+                let packet = UuidsPacket::decode(body).unwrap();
+                let facts = UuidsFacts { own: self.state, uuids: self.uuids, effective: self.effective, version: VERSION };
+                self.peer_uuids = Some(packet);
+                assert_eq!(uuids::received(&facts, &packet), UuidsVerdict::Remember);
+            }
+            Command::State => self.receive_state(env, State::unpack(decode_word(command, body).unwrap()).unwrap()),
+            Command::SyncUuid => self.receive_sync_uuid(env, decode_sync_uuid(body).unwrap()),
+            Command::StateChgReq | Command::ConnStChgReq => self.receive_change(env, command, body),
+            other => panic!("{} is not expected", other.name()),
+        }
+    }
+
+    fn receive_state(&mut self, env: &mut Env, peer: State) {
+        let facts = ReportFacts {
+            has_peer_uuids: self.peer_uuids.is_some(),
+            peer_found_inconsistent: false,
+            consider_resync: std::mem::take(&mut self.consider_resync),
+        };
+        match interpret(&self.state, &peer, &facts) {
+            Meaning::Lost => self.lose(env, Conn::BrokenPipe),
+            Meaning::Ignore | Meaning::FinishVerify => {}
+            Meaning::FinishResync => self.finish_source(env),
+            Meaning::Adopt { handshake, peer_disk, conn } => {
+                let action = if handshake { Some(self.compare(env, &peer, peer_disk)) } else { None };
+                self.adopt(env, &peer, peer_disk, conn, action);
+            }
+        }
+    }
+
+    fn compare(&mut self, env: &mut Env, peer: &State, peer_disk: DiskState) -> Action {
+        let packet = self.peer_uuids.unwrap();
+        let decision = decide(&Situation {
+            own: uuids::peer_side(&self.own_uuids(), self.state.role),
+            peer: uuids::peer_side(&packet, peer.role),
+            own_disk: self.state.disk,
+            live_disk: self.state.disk,
+            peer_disk,
+            version: VERSION,
+            features: FEATURES,
+            resolver: self.resolver,
+            policies: Policies::default(),
+            dry_run: false,
+        });
+        self.note(format!("rule {} {:?}", decision.comparison.rule, decision.action));
+        env.oracle.say(format_args!("n{} rule {}: own {:x?} peer {:x?}", self.me, decision.comparison.rule, self.uuids.to_array(), packet.uuids));
+        match decision.comparison.correction {
+            Correction::None => {}
+            Correction::Own(set) if env.options.duties.defer_own_correction => self.correction = Some(set),
+            Correction::Own(set) => {
+                self.uuids = set;
+                self.write_superblock(env);
+            }
+            Correction::Peer(set) => self.peer_uuids = Some(UuidsPacket { uuids: set.to_array(), ..packet }),
+        }
+        if decision.solved_manually {
+            env.oracle.discards(if matches!(decision.action, Action::Target { .. }) { self.me } else { 1 - self.me });
+        }
+        if matches!(decision.action, Action::Source { full: true } | Action::Target { full: true }) {
+            self.set_all_bits(env);
+        }
+        decision.action
+    }
+
+    fn adopt(&mut self, env: &mut Env, peer: &State, peer_disk: DiskState, conn: Conn, action: Option<Action>) {
+        let old = self.state;
+        match adopt(&old, peer, peer_disk, conn, action, &AdoptFacts::default()) {
+            Adoption::Refuse => self.lose(env, Conn::Disconnecting),
+            Adoption::Change { wanted, kind, .. } => {
+                if self.change(&env.options, Request::whole(&wanted), kind).is_err() {
+                    self.lose(env, Conn::Disconnecting);
+                    return;
+                }
+                if must_repeat(&old, &self.state, peer) {
+                    self.send_uuids();
+                    let word = self.state.pack().to_be_bytes();
+                    self.enqueue_packet(Command::State, &word);
+                }
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// UU-10, RS-4.
+    fn receive_sync_uuid(&mut self, env: &mut Env, sync: u64) {
+        assert_eq!(self.state.conn, Conn::WFSyncUUID);
+        if env.options.duties.store_bitmap_before_resync {
+            self.write_bitmap(env);
+        }
+        self.uuids.start_as_target(sync);
+        self.resync_cursor = 0;
+        self.hard(&env.options, Request::none().conn(Conn::SyncTarget).disk(DiskState::Inconsistent));
+        self.write_superblock(env);
+    }
+
+    /// The target may ask for more.
+    pub fn may_request(&self) -> bool {
+        self.state.conn == Conn::SyncTarget && self.after.is_empty() && self.resync_pending < 4 && self.plane.bitmap.weight() > 0
+    }
+
+    /// One turn of the target (RX-6).
+    pub fn request_blocks(&mut self, env: &mut Env) {
+        let limits = Limits { max_bytes: env.options.max_request_bytes };
+        for _ in 0..1 + env.random.below(3) {
+            let range = next_request(&self.plane.bitmap, self.resync_cursor, limits);
+            let Some(range) = range else {
+                self.resync_cursor = 0;
+                return;
+            };
+            self.resync_cursor = range.next_bit;
+            if let Begin::Go(_) = self.plane.resync_request_begin(range.sector, range.size_bytes) {
+                self.resync_pending += 1;
+                self.enqueue(Item::ResyncRequest { sector: range.sector, size_bytes: range.size_bytes });
+            }
+        }
+    }
+
+    /// RX-21: the last bit is clear, and the end is not under way yet.
+    pub fn may_finish(&self) -> bool {
+        self.state.conn == Conn::SyncTarget
+            && self.after.is_empty()
+            && !self.finishing
+            && resync_end::is_over(self.state.conn, self.plane.bitmap.weight(), 0, VERSION)
+            && self.resync_pending == 0
+    }
+
+    /// RX-22: the peer has to have seen every ack before it hears of the end.
+    pub fn begin_finish(&mut self, env: &mut Env) {
+        self.finishing = true;
+        self.send_acks(env);
+        self.transmit(env, Stream::Meta, Self::packet(Command::Ping, &[], 0, Vec::new()));
+    }
+
+    pub fn finish_target(&mut self, env: &mut Env) {
+        if self.state.conn == Conn::SyncTarget && self.plane.bitmap.weight() == 0 {
+            self.end_resync(env);
+        }
+    }
+
+    fn finish_source(&mut self, env: &mut Env) {
+        if self.plane.bitmap.weight() == 0 {
+            self.end_resync(env);
+        }
+    }
+
+    fn end_resync(&mut self, env: &mut Env) {
+        let peer = self.peer_uuids.map(|packet| Uuids::from_array(packet.uuids));
+        let end = resync_end::finish(&self.state, &self.uuids, peer.as_ref(), 0);
+        self.uuids = end.uuids;
+        if let (Some(packet), Some(set)) = (&mut self.peer_uuids, end.peer) {
+            packet.uuids = set.to_array();
+        }
+        self.effective = self.uuids.current;
+        self.hard(&env.options, end.request);
+        let _ = Role::Primary;
+        let _ = Kind::Hard;
+    }
+}

@@ -1,0 +1,557 @@
+// SPDX-License-Identifier: GPL-2.0
+//! A node: core, and the shell around it as in the driver, cut into steps that the world takes in any order.
+//!
+//! This file has what the steps share, and the control plane: gate, changes of the vector, the worker.
+//! Metadata is written in one step, but the power may fail behind every single write (`fuse`).
+
+use crate::disk::{Bytes, Disk, Write};
+use crate::heap::{Heap, LogSlots, Pages};
+use crate::network::{Link, Message, Stream};
+use crate::oracle::Oracle;
+use crate::random::Random;
+use drbd_core::activity_log::ActivityLog;
+use drbd_core::bitmap::Bitmap;
+use drbd_core::engine::gate::Gate;
+use drbd_core::engine::volume::{Actions, DataPlane, Stamp};
+use drbd_core::epoch::{BarrierAck, Ordering, ReceiverEpochs, SenderEpochs};
+use drbd_core::md::{superblock, Geometry, Index, Layout, Superblock, Uuids};
+use drbd_core::state::{effects, evaluate, superblock_flags, Conn, Disk as DiskState, Effects, Facts, Kind, Refusal, Request, Role, State};
+use drbd_core::wire::bitmap_transfer::Transfer;
+use drbd_core::wire::packet::BlockAck;
+use drbd_core::wire::params::{features, UuidsPacket};
+use drbd_core::wire::{Command, Header, HeaderFormat};
+use std::collections::{BTreeMap, VecDeque};
+
+/// Sectors of the device: 64 extents of the activity log, two pages of bitmap, and a last block that is cut off.
+pub const SECTORS: u64 = 2 * 32768 * 8 - 3;
+/// Pages of the bitmap.
+pub const PAGES: usize = 2;
+pub const VERSION: u32 = 101;
+pub const FEATURES: u32 = features::OURS;
+
+/// What the shell promises beside core; a test takes each away to see that it is needed.
+#[derive(Clone, Copy)]
+pub struct Duties {
+    /// The data device is flushed before metadata that no longer covers its blocks, also when it is another device.
+    pub flush_data_before_metadata: bool,
+    /// The target has the merged bitmap on disk before it asks for the first block.
+    pub store_bitmap_before_resync: bool,
+    /// A demotion waits until the peer has acknowledged every epoch.
+    pub drain_before_demotion: bool,
+    /// The new generation is on disk before a write completes without the peer.
+    pub store_generation_before_completion: bool,
+    /// Changed pages of the bitmap are on disk before an extent leaves the activity log.
+    pub store_bitmap_before_eviction: bool,
+    /// Writes that were received, and wait for an earlier epoch, are carried out when the connection ends.
+    pub keep_received_writes: bool,
+    /// The superblock says Primary until the bitmap of a demotion is on disk.
+    pub store_bitmap_before_demotion: bool,
+    /// A source without bits left has on disk that the resync may be finished before it answers the ping that precedes the end.
+    pub suspect_finished_resync: bool,
+    /// A correction of the own generations that says "that resync was finished" counts from the start of the next one.
+    pub defer_own_correction: bool,
+}
+
+/// What is the same for a whole run.
+#[derive(Clone, Copy)]
+pub struct Options {
+    /// 1 = A, 2 = B, 3 = C.
+    pub protocol: u32,
+    pub internal: bool,
+    pub ordering: Ordering,
+    pub slots: usize,
+    pub log_slots: usize,
+    pub max_epoch_size: u32,
+    pub max_request_bytes: u32,
+    pub compress: bool,
+    pub duties: Duties,
+}
+
+/// Everything outside of the nodes.
+pub struct Env {
+    pub random: Random,
+    pub link: Option<Link>,
+    pub oracle: Oracle,
+    pub options: Options,
+    /// Steps taken.
+    pub now: u64,
+}
+
+/// A change of the vector that the worker has still to carry out.
+pub struct AfterChange {
+    pub new: State,
+    pub effects: Effects,
+}
+
+/// What the sender queue holds.
+pub enum Item {
+    Packet(Message),
+    ResyncRequest { sector: u64, size_bytes: u32 },
+    Reply(PeerIo),
+    Bitmap,
+}
+
+/// An acknowledgement to send.
+pub enum Ack {
+    Block(Command, BlockAck),
+    Barrier(BarrierAck),
+}
+
+/// What a request on behalf of the peer is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PeerKind {
+    Write,
+    ResyncRead,
+    ResyncWrite,
+}
+
+/// Work for the peer.
+#[derive(Clone, Debug)]
+pub struct PeerIo {
+    pub kind: PeerKind,
+    pub slot: u32,
+    pub sector: u64,
+    pub size_bytes: u32,
+    pub id: [u8; 8],
+    pub flags: u32,
+    pub epoch: u32,
+    pub data: Vec<(u64, u64)>,
+}
+
+/// Disk access under way.
+pub enum Io {
+    App(u32),
+    /// An empty flush, and the time it was submitted.
+    Flush(u64),
+    Peer(PeerIo),
+    /// The block of the sealed transaction.
+    Transaction(Write<Box<Bytes>>),
+}
+
+/// How far the receiver has come with the end of a connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Receiver {
+    /// No connection wanted.
+    StandAlone,
+    /// Waits for the peer.
+    Connecting,
+    /// Reads packets.
+    Serving,
+    /// The worker has to be done with the changes first.
+    Flushing,
+    /// Work for the peer has to end.
+    Draining,
+}
+
+/// An application write in its slot.
+#[derive(Clone, Copy)]
+pub struct AppWrite {
+    pub tag: u64,
+    pub sector: u64,
+    pub size_bytes: u32,
+    pub fua: bool,
+    pub operation: drbd_core::engine::table::Operation,
+}
+
+/// See the module text.
+pub struct Node {
+    pub me: usize,
+    pub alive: bool,
+    /// Metadata writes until the power fails.
+    pub fuse: Option<u64>,
+    pub disk: Disk,
+    pub layout: Layout,
+    pub plane: DataPlane<Heap>,
+    pub state: State,
+    pub uuids: Uuids,
+    pub flags: u32,
+    pub crashed_primary: bool,
+    pub effective: u64,
+    /// Own generations from the start of the next resync on.
+    pub correction: Option<Uuids>,
+    pub peer_uuids: Option<UuidsPacket>,
+    pub log_suspended: bool,
+    pub uuid_pending: bool,
+    pub state_sent: bool,
+    pub consider_resync: bool,
+    pub resolver: bool,
+    /// The next connection, or this one, discards the data here.
+    pub discard_my_data: bool,
+    pub receiving: Option<Transfer>,
+    pub pending_change: Option<Request>,
+    pub answered: Option<i32>,
+    pub primary: bool,
+    /// Demoted, but the bitmap is not on disk yet.
+    pub still_primary: bool,
+    pub after: VecDeque<AfterChange>,
+    pub receiver: Receiver,
+    /// The receiver ends in StandAlone.
+    pub give_up: bool,
+    pub finishing: bool,
+    pub resync_cursor: u64,
+    pub resync_pending: u32,
+    pub queue: VecDeque<(u64, Item)>,
+    pub order: u64,
+    pub closed_epoch: u32,
+    pub epochs_out: SenderEpochs,
+    pub epochs_in: Box<ReceiverEpochs>,
+    pub acks: VecDeque<Ack>,
+    pub sequence: u32,
+    pub flush_wanted: bool,
+    pub held: VecDeque<PeerIo>,
+    pub deferred: VecDeque<PeerIo>,
+    pub peer_ios: BTreeMap<u32, PeerIo>,
+    pub peer_in_work: u32,
+    pub apps: BTreeMap<u32, AppWrite>,
+    /// Application writes kept aside.
+    pub waiting: VecDeque<AppWrite>,
+    pub flush_waiting: bool,
+    /// The data plane said that what waits may try again.
+    pub retry: bool,
+    pub log_kicked: bool,
+    pub ios: Vec<Io>,
+    /// Kinds of changes of the vector, newest last, for the report of a failure.
+    pub trace: VecDeque<String>,
+}
+
+impl Node {
+    /// A node without power over a disk.
+    pub fn off(me: usize, disk: Disk, options: &Options) -> Self {
+        let layout = Layout::compute(Index::FlexibleExternal, 4096, Geometry::default()).unwrap();
+        let log = ActivityLog::new(LogSlots::new(options.log_slots));
+        let bitmap = Bitmap::new(Pages::new(PAGES), SECTORS);
+        let mut epochs_in = Box::new(ReceiverEpochs::new());
+        let _ = epochs_in.set_ordering(options.ordering);
+        Self {
+            me,
+            alive: false,
+            fuse: None,
+            disk,
+            layout,
+            plane: DataPlane::new(vec![Default::default(); options.slots], log, bitmap),
+            state: State::default(),
+            uuids: Uuids::default(),
+            flags: 0,
+            crashed_primary: false,
+            effective: 0,
+            correction: None,
+            peer_uuids: None,
+            log_suspended: false,
+            uuid_pending: false,
+            state_sent: false,
+            consider_resync: false,
+            resolver: false,
+            discard_my_data: false,
+            receiving: None,
+            pending_change: None,
+            answered: None,
+            primary: false,
+            still_primary: false,
+            after: VecDeque::new(),
+            receiver: Receiver::StandAlone,
+            give_up: false,
+            finishing: false,
+            resync_cursor: 0,
+            resync_pending: 0,
+            queue: VecDeque::new(),
+            order: 0,
+            closed_epoch: 0,
+            epochs_out: SenderEpochs::new(),
+            epochs_in,
+            acks: VecDeque::new(),
+            sequence: 0,
+            flush_wanted: false,
+            held: VecDeque::new(),
+            deferred: VecDeque::new(),
+            peer_ios: BTreeMap::new(),
+            peer_in_work: 0,
+            apps: BTreeMap::new(),
+            waiting: VecDeque::new(),
+            flush_waiting: false,
+            retry: false,
+            log_kicked: false,
+            ios: Vec::new(),
+            trace: VecDeque::new(),
+        }
+    }
+
+    /// The power has failed within this step: nothing more leaves the node.
+    pub fn is_dying(&self) -> bool {
+        self.fuse == Some(0)
+    }
+
+    fn gate(&self, options: &Options, open: bool) -> Gate {
+        let state = &self.state;
+        let in_sync_states = state.conn.may_set_in_sync();
+        Gate {
+            open: open && state.admits_io(VERSION) && !self.uuid_pending,
+            local: state.disk >= DiskState::Inconsistent,
+            local_up_to_date: state.disk == DiskState::UpToDate,
+            replicate: state.replicates() && state.conn >= Conn::Connected,
+            notify_out_of_sync: state.notifies_out_of_sync(),
+            remote_read: state.pdsk == DiskState::UpToDate && state.conn >= Conn::Connected,
+            writable: state.disk == DiskState::UpToDate || state.pdsk == DiskState::UpToDate,
+            in_sync_states,
+            want_receive_ack: options.protocol == 2,
+            want_write_ack: options.protocol == 3 || in_sync_states,
+            log_activity: !self.log_suspended,
+            log_peer_writes: state.pdsk < DiskState::Inconsistent,
+            suspended: state.is_suspended(),
+            two_primaries: false,
+            max_in_flight: 1000,
+        }
+    }
+
+    pub fn publish(&mut self, options: &Options, open: bool) {
+        let gate = self.gate(options, open);
+        let actions = self.plane.publish(gate);
+        self.follow(&actions);
+    }
+
+    /// Wakes whoever an event allows to go on.
+    pub fn follow(&mut self, actions: &Actions) {
+        self.retry |= actions.retry;
+    }
+
+    pub fn stamp(order: &mut u64, closed: u32) -> Stamp {
+        *order += 1;
+        Stamp { order: *order, closed }
+    }
+
+    pub fn facts(&self) -> Facts {
+        Facts {
+            has_net: true,
+            version: VERSION,
+            state_sent: self.state_sent,
+            is_open: self.plane.in_flight() > 0 || !self.waiting.is_empty(),
+            generation_matches: self.effective & !1 == self.uuids.current & !1,
+            ..Facts::default()
+        }
+    }
+
+    /// A local change of the vector.
+    pub fn change(&mut self, options: &Options, request: Request, kind: Kind) -> Result<(), Refusal> {
+        let old = self.state;
+        if let Some(new) = evaluate(&old, &request, kind, &self.facts())? {
+            self.assign(options, new);
+        }
+        Ok(())
+    }
+
+    /// A fact; cannot be refused except where it makes no sense.
+    pub fn hard(&mut self, options: &Options, request: Request) {
+        let _ = self.change(options, request, Kind::Hard);
+    }
+
+    /// Puts a vector in force.
+    pub fn assign(&mut self, options: &Options, mut new: State) {
+        let old = self.state;
+        let lost_source = old.conn == Conn::SyncSource && new.conn < Conn::Connected;
+        if lost_source && self.uuids.bitmap == 0 && options.duties.suspect_finished_resync {
+            // The target may count as UpToDate by now: its report was lost.
+            new.pdsk = DiskState::DUnknown;
+        }
+        let effects = effects::effects(&old, &new, self.uuids.bitmap == 0);
+        self.publish(options, false);
+        self.state = new;
+        self.flags = superblock_flags(self.flags, &new, self.crashed_primary);
+        self.uuid_pending |= effects.has(Effects::NEW_CURRENT_UUID) && options.duties.store_generation_before_completion;
+        self.consider_resync |= effects.has(Effects::CONSIDER_RESYNC);
+        let demoted = old.role == Role::Primary && new.role == Role::Secondary && effects.has(Effects::WRITE_BITMAP);
+        self.still_primary |= demoted && options.duties.store_bitmap_before_demotion;
+        if effects.has(Effects::RESUME_LOG) {
+            self.log_suspended = false;
+        }
+        if old.disk < DiskState::Consistent && new.disk >= DiskState::Consistent {
+            self.effective = self.uuids.current;
+        }
+        if self.state_sent && new.conn != Conn::WFReportParams {
+            self.state_sent = false;
+        }
+        self.note(format!("{new}"));
+        self.after.push_back(AfterChange { new, effects });
+        self.publish(options, true);
+    }
+
+    pub fn note(&mut self, text: String) {
+        self.trace.push_back(text);
+        if self.trace.len() > 60 {
+            self.trace.pop_front();
+        }
+    }
+
+    /// The worker carries out the oldest change.
+    pub fn work(&mut self, env: &mut Env) {
+        let Some(change) = self.after.pop_front() else { return };
+        for (effect, _) in Effects::ALL {
+            if change.effects.has(*effect) && !self.is_dying() {
+                self.carry_out(env, &change, *effect);
+            }
+        }
+    }
+
+    fn carry_out(&mut self, env: &mut Env, change: &AfterChange, effect: Effects) {
+        match effect {
+            Effects::CLEAR_CRASHED_PRIMARY => {
+                self.crashed_primary = false;
+                self.flags = superblock_flags(self.flags, &self.state, false);
+            }
+            // A connection that is lost already gets no new generation: each would push an older one out of the history.
+            Effects::SEND_SYNC_UUID if self.state.conn != Conn::SyncSource => {}
+            Effects::SEND_SYNC_UUID => {
+                self.uuids = self.correction.take().unwrap_or(self.uuids);
+                let sync = self.uuids.start_as_source(env.random.next());
+                self.write_superblock(env);
+                self.enqueue_packet(Command::SyncUuid, &sync.to_be_bytes());
+            }
+            Effects::SEND_BITMAP => self.enqueue(Item::Bitmap),
+            Effects::NEW_CURRENT_UUID => self.rotate_uuid(env),
+            Effects::WRITE_BITMAP | Effects::WRITE_CHANGED_BITMAP => {
+                self.write_bitmap(env);
+                self.still_primary = false;
+            }
+            Effects::SEND_STATE => self.enqueue_packet(Command::State, &change.new.pack().to_be_bytes()),
+            Effects::WRITE_SUPERBLOCK => self.write_superblock(env),
+            _ => {}
+        }
+    }
+
+    /// AC-9, UU-1.
+    fn rotate_uuid(&mut self, env: &mut Env) {
+        if self.uuids.bitmap == 0 {
+            self.uuids.new_current(env.random.next(), self.state.role == Role::Primary);
+            self.effective = self.uuids.current;
+        }
+        self.write_superblock(env);
+        self.uuid_pending = false;
+        if self.state.conn >= Conn::Connected {
+            self.send_uuids();
+        }
+        self.publish(&env.options, true);
+    }
+
+    /// One write of metadata; the power may fail behind it.
+    pub fn write_meta(&mut self, write: Write<Box<Bytes>>, durable: bool) {
+        if self.is_dying() {
+            return;
+        }
+        if durable {
+            self.disk.flush_meta();
+        }
+        let fails = self.fuse == Some(1);
+        if durable && !fails {
+            self.disk.meta.write_through(write);
+        } else {
+            self.disk.meta.write(write);
+        }
+        self.fuse = self.fuse.map(|left| left - 1);
+    }
+
+    /// Metadata that comes next may no longer cover blocks written before.
+    fn settle_data(&mut self, env: &Env) {
+        if env.options.duties.flush_data_before_metadata && !self.is_dying() {
+            self.disk.flush_data();
+        }
+    }
+
+    pub fn write_superblock(&mut self, env: &Env) {
+        if self.state.disk < DiskState::Attaching {
+            return;
+        }
+        self.settle_data(env);
+        let block = Superblock {
+            la_size: SECTORS,
+            uuids: self.uuids,
+            flags: self.flags | if self.still_primary { drbd_core::md::flags::PRIMARY } else { 0 },
+            magic: superblock::MAGIC_UNCLEAN,
+            ..Superblock::fresh(&self.layout)
+        };
+        let mut bytes = [0; 4096];
+        block.encode(&mut bytes);
+        self.write_meta(Disk::block_write(self.layout.superblock, &bytes), true);
+    }
+
+    pub fn write_bitmap(&mut self, env: &Env) {
+        self.settle_data(env);
+        self.write_pages(None);
+        if !self.is_dying() {
+            self.disk.flush_meta();
+        }
+    }
+
+    /// Writes the pages that differ from the disk, or only `only`.
+    fn write_pages(&mut self, only: Option<usize>) {
+        let mut from = only.unwrap_or(0);
+        while let Some(page) = self.plane.bitmap.next_dirty_page(from).filter(|page| only.is_none_or(|only| *page == only)) {
+            let mut bytes = [0; 4096];
+            self.plane.bitmap.clean_page(page);
+            self.plane.bitmap.store_page(page, &mut bytes);
+            self.write_meta(Disk::block_write(self.layout.bitmap_sector() + page as u64 * 8, &bytes), false);
+            from = page + 1;
+        }
+    }
+
+    /// Before a transaction: the pages of extents that leave.
+    pub fn write_evicted(&mut self, env: &Env) {
+        self.settle_data(env);
+        let mut position = 0;
+        while let Some(change) = self.plane.log.change(position) {
+            if change.leaving != drbd_core::activity_log::FREE && env.options.duties.store_bitmap_before_eviction {
+                self.write_pages(Some((change.leaving / 32) as usize));
+            }
+            position += 1;
+        }
+    }
+
+    /// The block of the sealed transaction.
+    pub fn transaction(&self) -> Write<Box<Bytes>> {
+        let mut bytes = [0; 4096];
+        drbd_core::md::log_block::encode_transaction(&self.plane.log, &mut bytes);
+        Disk::block_write(self.layout.transaction_sector(self.plane.log.number()), &bytes)
+    }
+
+    /// HS-29: every bit, also on disk; the flag brackets it.
+    pub fn set_all_bits(&mut self, env: &Env) {
+        self.flags |= drbd_core::md::flags::FULL_SYNC;
+        self.write_superblock(env);
+        self.plane.bitmap.fill(true);
+        self.write_bitmap(env);
+        self.flags &= !drbd_core::md::flags::FULL_SYNC;
+        self.write_superblock(env);
+    }
+
+    /// Starts a disk access, unless the power is gone.
+    pub fn begin_io(&mut self, io: Io) {
+        if !self.is_dying() {
+            self.ios.push(io);
+        }
+    }
+
+    pub fn enqueue(&mut self, item: Item) {
+        self.order += 1;
+        self.queue.push_back((self.order, item));
+    }
+
+    pub fn packet(command: Command, payload: &[u8], extra: usize, data: Vec<(u64, u64)>) -> Message {
+        let length = (payload.len() + extra) as u32;
+        let mut bytes = vec![0; 16];
+        let head = Header::new(0, command, length).encode(HeaderFormat::for_version(VERSION, length), &mut bytes);
+        bytes.truncate(head);
+        bytes.extend_from_slice(payload);
+        Message { bytes, data }
+    }
+
+    pub fn enqueue_packet(&mut self, command: Command, payload: &[u8]) {
+        self.enqueue(Item::Packet(Self::packet(command, payload, 0, Vec::new())));
+    }
+
+    /// Hands a packet to a socket.
+    pub fn transmit(&mut self, env: &mut Env, stream: Stream, message: Message) {
+        if self.is_dying() {
+            return;
+        }
+        if let Some(link) = env.link.as_mut().filter(|link| !link.left[self.me]) {
+            link.send(self.me, stream, message);
+        }
+    }
+}

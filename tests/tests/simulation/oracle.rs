@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The model: which writes each node has to hold, may hold, and must not have.
+//!
+//! Every write puts a tag of its own into its sectors, so the content of a disk tells which write came last.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A write of the application.
+struct Entry {
+    sector: u64,
+    count: u64,
+    submitted: u64,
+    /// When the application heard of its end, good or bad, or the node went down.
+    ended: Option<u64>,
+    acked: bool,
+    fua: bool,
+    by: usize,
+    /// Crashes of the peer before it was sent there.
+    crashes: u32,
+    /// The node has to show it, or something newer.
+    must: [bool; 2],
+    /// It survives a crash of the node.
+    durable: [bool; 2],
+    /// The write completed with a copy on this node, or the node has taken it over by a resync.
+    certified: [bool; 2],
+}
+
+/// See the module text.
+pub struct Oracle {
+    protocol: u32,
+    nonvolatile: bool,
+    writes: Vec<Entry>,
+    /// Writes that may be on a node.
+    lineage: [BTreeSet<u64>; 2],
+    by_sector: BTreeMap<u64, Vec<u64>>,
+    /// The administrator has given up the data of this node.
+    discarded: [bool; 2],
+    crashes: [u32; 2],
+    /// Acknowledged writes.
+    pub acked: u64,
+    pub verbose: bool,
+}
+
+impl Oracle {
+    pub fn new(protocol: u32, nonvolatile: bool) -> Self {
+        Self {
+            protocol,
+            nonvolatile,
+            writes: Vec::new(),
+            lineage: [BTreeSet::new(), BTreeSet::new()],
+            by_sector: BTreeMap::new(),
+            discarded: [false; 2],
+            crashes: [0; 2],
+            acked: 0,
+            verbose: false,
+        }
+    }
+
+    /// A line of the trace.
+    pub fn say(&self, text: std::fmt::Arguments<'_>) {
+        if self.verbose {
+            eprintln!("       {text}");
+        }
+    }
+
+    fn at(&mut self, tag: u64) -> &mut Entry {
+        &mut self.writes[tag as usize - 1]
+    }
+
+    fn get(&self, tag: u64) -> &Entry {
+        &self.writes[tag as usize - 1]
+    }
+
+    /// A new write; its tag.
+    pub fn submitted(&mut self, by: usize, sector: u64, count: u64, now: u64, fua: bool) -> u64 {
+        let flags = [false; 2];
+        self.say(format_args!("n{by} write {} of {sector}+{count} fua {fua}", self.writes.len() + 1));
+        self.writes.push(Entry {
+            sector,
+            count,
+            submitted: now,
+            ended: None,
+            acked: false,
+            fua,
+            by,
+            crashes: 0,
+            must: flags,
+            durable: flags,
+            certified: flags,
+        });
+        let tag = self.writes.len() as u64;
+        self.lineage[by].insert(tag);
+        for sector in sector..sector + count {
+            self.by_sector.entry(sector).or_default().push(tag);
+        }
+        tag
+    }
+
+    /// It goes to the disk, and perhaps to the peer.
+    pub fn launched(&mut self, tag: u64, by: usize, replicated: bool) {
+        self.say(format_args!("n{by} launched {tag}, replicated {replicated}"));
+        let crashes = self.crashes[1 - by];
+        self.at(tag).crashes = crashes;
+        if replicated {
+            self.lineage[1 - by].insert(tag);
+        }
+    }
+
+    /// The application was told of its success, with a copy here and there.
+    pub fn acked(&mut self, tag: u64, by: usize, local: bool, remote: bool, now: u64) {
+        let (protocol, nonvolatile, crashes) = (self.protocol, self.nonvolatile, self.crashes[1 - by]);
+        self.acked += 1;
+        self.say(format_args!("n{by} completed {tag}, local {local} remote {remote}"));
+        let write = self.at(tag);
+        write.ended = Some(now);
+        write.acked = true;
+        write.certified = [local, local];
+        write.certified[1 - by] = remote;
+        write.must[by] = local;
+        write.must[1 - by] = remote && protocol > 1;
+        let stable = write.fua || nonvolatile;
+        write.durable[by] = local && stable;
+        write.durable[1 - by] = remote && protocol == 3 && stable;
+        // It may be gone there before we hear that it was there.
+        write.must[1 - by] &= write.crashes == crashes || write.durable[1 - by];
+    }
+
+    pub fn failed(&mut self, tag: u64, now: u64) {
+        self.at(tag).ended = Some(now);
+    }
+
+    /// A flush of the application has ended that was submitted then.
+    pub fn flushed(&mut self, node: usize, submitted: u64) {
+        for write in self.writes.iter_mut().filter(|write| write.ended.is_some_and(|ended| ended <= submitted)) {
+            write.durable[node] |= write.must[node];
+        }
+    }
+
+    /// The node has lost its memory and its cache.
+    pub fn crashed(&mut self, node: usize, now: u64) {
+        self.crashes[node] += 1;
+        for write in &mut self.writes {
+            write.must[node] &= write.durable[node];
+            if write.by == node {
+                write.ended.get_or_insert(now);
+            }
+        }
+    }
+
+    /// The administrator lets this node's data go.
+    pub fn discards(&mut self, node: usize) {
+        self.discarded[node] = true;
+    }
+
+    /// A resync begins: nothing may be on the target alone.
+    pub fn resync_begins(&self, source: usize, target: usize) {
+        for (tag, write) in (1u64..).zip(&self.writes) {
+            let lost = write.acked && write.certified[target] && !write.certified[source];
+            assert!(!lost || self.discarded[target], "write {tag} was completed with a copy on node {target} alone, which becomes target");
+        }
+    }
+
+    /// The target now has what the source has, durably; `until` then, when the source let go of it.
+    pub fn resync_ended(&mut self, source: usize, target: usize, until: u64) {
+        self.lineage[target] = self.lineage[source].clone();
+        self.discarded[target] = false;
+        for write in self.writes.iter_mut().filter(|write| write.ended.is_some_and(|ended| ended <= until)) {
+            write.must[target] = write.must[source];
+            write.certified[target] = write.certified[source];
+            write.durable[target] = write.durable[source];
+        }
+    }
+
+    /// Both nodes have found out that they hold the same.
+    pub fn found_equal(&mut self) {
+        let both: BTreeSet<u64> = self.lineage[0].union(&self.lineage[1]).copied().collect();
+        self.lineage = [both.clone(), both];
+        for write in &mut self.writes {
+            write.must = [write.must[0] || write.must[1]; 2];
+            write.certified = [write.certified[0] || write.certified[1]; 2];
+        }
+    }
+
+    /// A sector lies in a write that has not ended.
+    pub fn is_in_flight(&self, sector: u64) -> bool {
+        self.by_sector.get(&sector).is_some_and(|tags| tags.iter().any(|tag| self.get(*tag).ended.is_none()))
+    }
+
+    /// Every sector of the node holds what it may.
+    pub fn check(&self, node: usize, contents: &BTreeMap<u64, u64>) {
+        for (sector, tags) in &self.by_sector {
+            let value = contents.get(sector).copied().unwrap_or(0);
+            let mine = || tags.iter().filter(|tag| self.lineage[node].contains(tag)).map(|tag| (*tag, self.get(*tag)));
+            let newest = mine().filter(|(_, write)| write.must[node]).max_by_key(|(_, write)| write.submitted);
+            let Some((newest, write)) = newest else {
+                assert!(value == 0 || mine().any(|(tag, _)| tag == value), "node {node}: sector {sector} holds {value} of elsewhere");
+                continue;
+            };
+            let Some((_, found)) = mine().find(|(tag, _)| *tag == value) else {
+                panic!("node {node}: sector {sector} holds {value} instead of {newest} of {}+{}", write.sector, write.count);
+            };
+            let replaced = found.ended.is_some_and(|ended| ended < write.submitted);
+            assert!(!replaced, "node {node}: sector {sector} holds {value}, which {newest} has replaced");
+        }
+    }
+}

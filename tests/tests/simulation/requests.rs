@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Requests of the application, ends of disk accesses, and the log writer.
+
+use crate::disk::Write;
+use crate::node::{AppWrite, Env, Io, Node, PeerKind};
+use drbd_core::engine::request::Flags;
+use drbd_core::engine::table::Operation;
+use drbd_core::engine::volume::{Actions, Admit, AdmitRead, Launch, WriteRequest};
+use drbd_core::engine::volume_log::Launched;
+
+impl Node {
+    /// The application writes; the data is a tag of its own in every sector.
+    pub fn submit_write(&mut self, env: &mut Env, sector: u64, count: u64, fua: bool, zeroes: bool) {
+        let tag = env.oracle.submitted(self.me, sector, count, env.now, fua);
+        let operation = if zeroes { Operation::WriteZeroes } else { Operation::Write };
+        let write = AppWrite { tag, sector, size_bytes: count as u32 * 512, fua, operation };
+        self.admit(env, write);
+    }
+
+    fn admit(&mut self, env: &mut Env, write: AppWrite) {
+        let flags = Flags::NONE.with_if(Flags::FUA.with(Flags::PREFLUSH), write.fua);
+        let request = WriteRequest { sector: write.sector, size_bytes: write.size_bytes, operation: write.operation, flags };
+        let (order, closed) = (&mut self.order, self.closed_epoch);
+        match self.plane.admit_write(&request, env.now as u32, || Self::stamp(order, closed)) {
+            Admit::Go(launch) => {
+                self.apps.insert(launch.slot, write);
+                self.start(env, launch);
+            }
+            Admit::LogWait(slot) => {
+                self.apps.insert(slot, write);
+                self.log_kicked = true;
+            }
+            Admit::Wait => self.waiting.push_back(write),
+            Admit::Fail => env.oracle.failed(write.tag, env.now),
+        }
+    }
+
+    fn start(&mut self, env: &mut Env, launch: Launch) {
+        env.oracle.launched(self.apps[&launch.slot].tag, self.me, self.plane.entry(launch.slot).flags.has(Flags::NET_QUEUED));
+        if let Some(ok) = launch.complete {
+            assert!(!ok);
+            let write = self.apps.remove(&launch.slot).unwrap();
+            env.oracle.failed(write.tag, env.now);
+        } else if launch.local {
+            self.begin_io(Io::App(launch.slot));
+        }
+    }
+
+    /// An empty flush of the application.
+    pub fn submit_flush(&mut self, env: &mut Env) {
+        let (order, closed) = (&mut self.order, self.closed_epoch);
+        match self.plane.admit_read(0, 0, Flags::NONE, env.now as u32, || Self::stamp(order, closed)) {
+            AdmitRead::Local => self.begin_io(Io::Flush(env.now)),
+            AdmitRead::Wait => self.flush_waiting = true,
+            other => assert_eq!(other, AdmitRead::Fail),
+        }
+    }
+
+    /// What was kept aside tries again.
+    pub fn retry_waiting(&mut self, env: &mut Env) {
+        self.retry = false;
+        let mut waiting = std::mem::take(&mut self.waiting);
+        if waiting.len() > 1 && env.random.once_in(3) {
+            // Writers are threads: they come back in any order.
+            let at = env.random.index(waiting.len());
+            waiting.rotate_left(at);
+        }
+        for write in waiting {
+            self.admit(env, write);
+        }
+        if std::mem::take(&mut self.flush_waiting) {
+            self.submit_flush(env);
+        }
+        self.retry_deferred(env);
+        if self.plane.log_work_waiting() {
+            self.log_kicked = true;
+        }
+    }
+
+    /// Does what an event about an application request asked for.
+    pub fn finish(&mut self, env: &mut Env, slot: u32, actions: &Actions) {
+        if let Some(epoch) = actions.close_epoch {
+            let wanted = epoch.wrapping_add(1);
+            if wanted.wrapping_sub(self.closed_epoch).wrapping_sub(1) < 1 << 31 {
+                self.closed_epoch = wanted;
+            }
+        }
+        if let Some(ok) = actions.complete {
+            let flags = self.plane.entry(slot).flags;
+            let write = self.apps.remove(&slot).expect("a request completes once");
+            if self.is_dying() {
+                return;
+            }
+            if ok {
+                env.oracle.acked(write.tag, self.me, flags.has(Flags::LOCAL_OK), flags.has(Flags::NET_OK), env.now);
+            } else {
+                env.oracle.failed(write.tag, env.now);
+            }
+        }
+        self.follow(actions);
+    }
+
+    /// A disk access ends.
+    pub fn end_io(&mut self, env: &mut Env, index: usize) {
+        match self.ios.swap_remove(index) {
+            Io::App(slot) => {
+                let write = self.apps[&slot];
+                self.disk.write_data(content(&write), write.fua, write.fua);
+                let actions = self.plane.local_done(slot, true);
+                self.finish(env, slot, &actions);
+            }
+            Io::Flush(submitted) => {
+                self.disk.flush_data();
+                env.oracle.flushed(self.me, submitted);
+                let actions = self.plane.local_read_done(None);
+                self.follow(&actions);
+            }
+            Io::Transaction(write) => {
+                self.write_meta(write, true);
+                self.plane.transaction_committed();
+                self.launch_ready(env);
+                self.log_kicked = true;
+            }
+            Io::Peer(io) => self.peer_io_ended(env, io),
+        }
+    }
+
+    /// Power off in the middle of things: each access under way may have reached the cache.
+    pub fn interrupted_ios(&mut self, env: &mut Env) {
+        for io in std::mem::take(&mut self.ios) {
+            if env.random.once_in(2) {
+                continue;
+            }
+            match io {
+                Io::App(slot) => self.disk.data.write(content(&self.apps[&slot])),
+                Io::Peer(io) if io.kind != PeerKind::ResyncRead => self.disk.data.write(Node::content_of(&io)),
+                Io::Transaction(write) => {
+                    // The flush that belongs to it comes first.
+                    self.disk.flush_meta();
+                    self.disk.meta.write(write);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// The log writer: one turn.
+    pub fn write_log(&mut self, env: &mut Env) {
+        self.log_kicked = false;
+        if self.plane.log.is_sealed() {
+            return;
+        }
+        if self.plane.collect_transaction() && self.plane.log.seal() {
+            self.write_evicted(env);
+            if self.is_dying() {
+                return;
+            }
+            let write = self.transaction();
+            self.begin_io(Io::Transaction(write));
+        }
+        self.launch_ready(env);
+    }
+
+    fn launch_ready(&mut self, env: &mut Env) {
+        loop {
+            let (order, closed) = (&mut self.order, self.closed_epoch);
+            match self.plane.take_launchable(env.now as u32, || Self::stamp(order, closed)) {
+                None => break,
+                Some(Launched::Application(launch)) => self.start(env, launch),
+                Some(Launched::Peer(slot)) => {
+                    let io = self.peer_ios[&slot].clone();
+                    self.begin_io(Io::Peer(io));
+                }
+                Some(Launched::PeerWithoutDisk(slot)) => {
+                    let io = self.peer_ios.remove(&slot).unwrap();
+                    let actions = self.plane.drop_peer_write(slot);
+                    self.follow(&actions);
+                    self.refuse_write(io);
+                }
+            }
+        }
+    }
+}
+
+/// What a write puts on a disk.
+pub fn content(write: &AppWrite) -> Write<u64> {
+    let count = u64::from(write.size_bytes / 512);
+    Write { first: write.sector, count, values: (write.sector..write.sector + count).map(|sector| (sector, write.tag)).collect() }
+}

@@ -1,0 +1,462 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Two nodes, their network, and chance: which step comes next, what fails when, and what has to hold.
+
+use crate::boot;
+use crate::network::{Link, Stream};
+use crate::node::{Duties, Env, Node, Options, Receiver, SECTORS};
+use crate::oracle::Oracle;
+use crate::random::Random;
+use drbd_core::epoch::Ordering;
+use drbd_core::state::{Conn, Disk as DiskState, Role};
+
+/// Places the application writes to: extents, and an offset within.
+const HOT_EXTENTS: [u64; 12] = [0, 1, 2, 3, 7, 8, 20, 31, 32, 33, 50, 63];
+/// Steps without a fault in which everything has to come to rest.
+const PATIENCE: u32 = 200_000;
+
+/// A step of a node.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Work,
+    EndIo,
+    Retry,
+    Log,
+    Send,
+    Barrier,
+    Data,
+    Meta,
+    Acks,
+    Flush,
+    Release,
+    Request,
+    Finish,
+    Settle,
+    Reconnect,
+    NoticeLoss,
+}
+
+/// What the run is to show.
+#[derive(Clone, Copy)]
+pub struct Plan {
+    pub seed: u64,
+    pub steps: u32,
+    pub duties: Duties,
+    pub verbose: bool,
+}
+
+/// See the module text.
+pub struct World {
+    nodes: [Node; 2],
+    env: Env,
+    verbose: bool,
+    /// Connection state of each node after the last step.
+    seen: [Conn; 2],
+    /// When each node was last lost to the other.
+    left_at: [u64; 2],
+    crashes: u32,
+}
+
+/// What a run did.
+#[derive(Default, Clone, Copy)]
+pub struct Summary {
+    pub acked: u64,
+    pub crashes: u32,
+}
+
+fn options(random: &mut Random, duties: Duties) -> Options {
+    Options {
+        protocol: [3, 3, 3, 2, 1][random.index(5)],
+        internal: random.once_in(2),
+        ordering: [Ordering::Flush, Ordering::Flush, Ordering::Drain][random.index(3)],
+        slots: [12, 24, 64][random.index(3)],
+        log_slots: [4, 7, 9][random.index(3)],
+        max_epoch_size: [2, 8, 2048][random.index(3)],
+        max_request_bytes: [1 << 17, 1 << 19, 1 << 20][random.index(3)],
+        compress: random.once_in(2),
+        duties,
+    }
+}
+
+impl World {
+    pub fn new(plan: &Plan) -> Self {
+        let mut random = Random::new(plan.seed);
+        let options = options(&mut random, plan.duties);
+        let disk = boot::prepare(&options, 0x1234_5678_9abc_def0);
+        let nodes = [Node::off(0, disk.clone(), &options), Node::off(1, disk, &options)];
+        let mut oracle = Oracle::new(options.protocol, options.ordering != Ordering::Flush);
+        oracle.verbose = plan.verbose;
+        let env = Env { random, link: None, oracle, options, now: 0 };
+        Self { nodes, env, verbose: plan.verbose, seen: [Conn::StandAlone; 2], left_at: [0; 2], crashes: 0 }
+    }
+
+    /// Runs to the end; panics when something does not hold.
+    pub fn run(&mut self, plan: &Plan) -> Summary {
+        for node in 0..2 {
+            self.boot(node);
+        }
+        self.settle();
+        self.nodes[0].promote(&mut self.env);
+        for _ in 0..plan.steps {
+            match self.env.random.below(120) {
+                0 => self.fault(),
+                1..=3 => self.administer(),
+                4..=18 => self.use_device(),
+                _ => {
+                    self.step();
+                }
+            }
+        }
+        self.heal();
+        Summary { acked: self.env.oracle.acked, crashes: self.crashes }
+    }
+
+    pub fn trace(&self) -> String {
+        let mut text = String::new();
+        for node in &self.nodes {
+            text += &format!("node {}: {:?} {}\n", node.me, node.receiver, node.state);
+            node.trace.iter().for_each(|line| text += &format!("    {line}\n"));
+        }
+        text
+    }
+
+    fn say(&mut self, node: usize, text: std::fmt::Arguments<'_>) {
+        if self.verbose {
+            eprintln!("{:6} n{node} {text}", self.env.now);
+        }
+    }
+
+    fn possible(&self) -> Vec<(usize, Step)> {
+        let mut steps = Vec::new();
+        for node in self.nodes.iter().filter(|node| node.alive) {
+            let link = self.env.link.as_ref().filter(|link| !link.left[node.me]);
+            let serving = node.receiver == Receiver::Serving;
+            let has = |stream| serving && link.is_some_and(|link| link.has_message(node.me, stream));
+            let rows = [
+                (!node.after.is_empty(), Step::Work),
+                (!node.ios.is_empty(), Step::EndIo),
+                (node.retry, Step::Retry),
+                (node.log_kicked && !node.plane.log.is_sealed(), Step::Log),
+                (node.may_send(), Step::Send),
+                (node.idle_barrier_due(), Step::Barrier),
+                (has(Stream::Data) && !node.epochs_in.is_full(), Step::Data),
+                (has(Stream::Meta), Step::Meta),
+                (serving && !node.acks.is_empty(), Step::Acks),
+                (node.flush_wanted, Step::Flush),
+                (node.may_release(), Step::Release),
+                (serving && node.may_request(), Step::Request),
+                (serving && node.may_finish(), Step::Finish),
+                (node.receiver == Receiver::Flushing && node.after.is_empty(), Step::Settle),
+                (node.receiver == Receiver::Draining && node.peer_in_work == 0, Step::Reconnect),
+                (serving && link.is_some_and(|link| link.cut), Step::NoticeLoss),
+            ];
+            steps.extend(rows.into_iter().filter(|row| row.0).map(|row| (node.me, row.1)));
+        }
+        steps
+    }
+
+    /// One step of one node; false: there is none.
+    fn step(&mut self) -> bool {
+        if self.establish() {
+            return true;
+        }
+        let steps = self.possible();
+        if steps.is_empty() {
+            return false;
+        }
+        let (at, step) = steps[self.env.random.index(steps.len())];
+        self.env.now += 1;
+        self.take(at, step);
+        self.after_step(at, step);
+        true
+    }
+
+    fn take(&mut self, at: usize, step: Step) {
+        let (node, env) = (&mut self.nodes[at], &mut self.env);
+        match step {
+            Step::Work => node.work(env),
+            Step::EndIo => {
+                let index = env.random.index(node.ios.len());
+                node.end_io(env, index);
+            }
+            Step::Retry => node.retry_waiting(env),
+            Step::Log => node.write_log(env),
+            Step::Send => node.send_next(env),
+            Step::Barrier => node.send_barrier(env),
+            Step::Data | Step::Meta => {
+                let stream = if matches!(step, Step::Data) { Stream::Data } else { Stream::Meta };
+                let message = env.link.as_mut().and_then(|link| link.receive(at, stream)).unwrap();
+                if stream == Stream::Data {
+                    node.receive_data(env, message);
+                } else {
+                    node.receive_meta(env, message);
+                }
+            }
+            Step::Acks => node.send_acks(env),
+            Step::Flush => node.flush_epoch(),
+            Step::Release => node.release_held(),
+            Step::Request => node.request_blocks(env),
+            Step::Finish => node.begin_finish(env),
+            Step::Settle => node.settle_lost(env),
+            Step::Reconnect => node.reconnect(env),
+            Step::NoticeLoss => node.lose(env, Conn::BrokenPipe),
+        }
+    }
+
+    fn after_step(&mut self, at: usize, step: Step) {
+        if self.verbose {
+            let state = self.nodes[at].state;
+            self.say(at, format_args!("{step:?} -> {state}"));
+        }
+        if self.nodes[at].is_dying() {
+            self.crash(at);
+        }
+        if self.env.link.as_ref().is_some_and(|link| link.left == [true; 2]) {
+            self.env.link = None;
+        }
+        self.watch(at);
+    }
+
+    fn establish(&mut self) -> bool {
+        let ready = self.nodes.iter().all(|node| node.alive && node.receiver == Receiver::Connecting);
+        if !ready || self.env.link.is_some() {
+            return false;
+        }
+        self.env.link = Some(Link::default());
+        let resolver = self.env.random.index(2);
+        for node in &mut self.nodes {
+            let is_resolver = node.me == resolver;
+            node.greet(&mut self.env, is_resolver);
+        }
+        self.watch(0);
+        self.watch(1);
+        true
+    }
+
+    /// Checks that belong to changes of the connection state.
+    fn watch(&mut self, at: usize) {
+        let conn = self.nodes[at].state.conn;
+        let before = std::mem::replace(&mut self.seen[at], conn);
+        let other = 1 - at;
+        if before == conn || !self.nodes[at].alive {
+            return;
+        }
+        let both = self.nodes[other].alive;
+        if before >= Conn::Connected && conn < Conn::Connected {
+            self.left_at[at] = self.env.now;
+        }
+        let current = self.nodes[at].state.disk == DiskState::UpToDate && self.nodes[at].state.pdsk == DiskState::UpToDate;
+        match (before, conn) {
+            (_, Conn::SyncSource) if both => {
+                self.env.oracle.resync_begins(at, other);
+                self.bits_cover_differences(at);
+            }
+            (Conn::SyncTarget, Conn::Connected) if current => {
+                let together = both && self.nodes[other].state.conn == Conn::SyncSource;
+                if together {
+                    self.same_contents("after a resync");
+                }
+                let until = if together { self.env.now } else { self.left_at[other] };
+                self.env.oracle.resync_ended(other, at, until);
+            }
+            (Conn::WFReportParams, Conn::Connected) if current && both => {
+                let agrees = matches!(self.nodes[other].state.conn, Conn::WFReportParams | Conn::Connected);
+                if agrees && self.nodes[other].state.disk == DiskState::UpToDate {
+                    self.same_contents("after a connect without resync");
+                    self.env.oracle.found_equal();
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Sectors outside of writes in flight that differ.
+    fn differences(&self) -> Vec<u64> {
+        let [a, b] = [&self.nodes[0].disk.data, &self.nodes[1].disk.data];
+        let differs = |sector: &&u64| a.get(**sector) != b.get(**sector) && !self.env.oracle.is_in_flight(**sector);
+        let mut found: Vec<u64> = a.contents().keys().chain(b.contents().keys()).filter(differs).copied().collect();
+        found.sort_unstable();
+        found.dedup();
+        found
+    }
+
+    fn same_contents(&self, when: &str) {
+        let found = self.differences();
+        let show = |at: usize| found.iter().map(|sector| self.nodes[at].disk.data.get(*sector).copied().unwrap_or(0)).collect::<Vec<_>>();
+        assert!(found.is_empty(), "the disks differ {when}: sectors {found:?} hold {:?} and {:?}", show(0), show(1));
+    }
+
+    /// At the start of a resync the source knows of every block that differs.
+    fn bits_cover_differences(&self, source: usize) {
+        let bitmap = &self.nodes[source].plane.bitmap;
+        for sector in self.differences() {
+            assert!(bitmap.any_set(sector, 512), "sector {sector} differs at the start of a resync, and no bit says so");
+        }
+    }
+
+    fn boot(&mut self, at: usize) {
+        self.say(at, format_args!("boot"));
+        self.nodes[at].boot(&mut self.env);
+        self.nodes[at].start_connecting(&mut self.env);
+        self.seen[at] = self.nodes[at].state.conn;
+    }
+
+    /// The power of a node fails.
+    fn crash(&mut self, at: usize) {
+        self.say(at, format_args!("crash"));
+        self.crashes += 1;
+        self.left_at[at] = self.env.now;
+        let node = &mut self.nodes[at];
+        node.interrupted_ios(&mut self.env);
+        node.disk.crash(&mut self.env.random);
+        node.alive = false;
+        node.fuse = None;
+        self.env.oracle.crashed(at, self.env.now);
+        if let Some(link) = &mut self.env.link {
+            link.leave(at, &mut self.env.random);
+        }
+    }
+
+    fn fault(&mut self) {
+        let at = self.env.random.index(2);
+        match self.env.random.below(6) {
+            0 | 1 => {
+                if let Some(link) = self.env.link.as_mut().filter(|link| !link.cut) {
+                    let silent = self.env.random.once_in(2);
+                    link.sever(&mut self.env.random, silent);
+                    self.say(2, format_args!("cut"));
+                }
+            }
+            2 if self.nodes[at].alive => self.crash(at),
+            3 if self.nodes[at].alive => self.nodes[at].fuse = Some(1 + self.env.random.below(8)),
+            _ => {
+                for at in 0..2 {
+                    if !self.nodes[at].alive {
+                        self.boot(at);
+                    }
+                }
+            }
+        }
+    }
+
+    fn administer(&mut self) {
+        let at = self.env.random.index(2);
+        let (node, env) = (&mut self.nodes[at], &mut self.env);
+        if !node.alive {
+            return;
+        }
+        let current = node.state.disk == DiskState::UpToDate;
+        match env.random.below(10) {
+            0..=4 if node.state.role == Role::Secondary && current && node.may_promote() => {
+                node.promote(env);
+                self.check_new_primary(at);
+            }
+            5 | 6 if node.primary && node.may_demote(env) => node.demote(env),
+            7 => node.disconnect(env),
+            8 | 9 => {
+                let discard = !node.primary && env.random.once_in(4);
+                node.connect(env, discard);
+            }
+            _ => {}
+        }
+        if self.nodes[at].is_dying() {
+            self.crash(at);
+        }
+        self.watch(at);
+    }
+
+    fn check_new_primary(&self, at: usize) {
+        if self.nodes[at].primary {
+            self.env.oracle.check(at, self.nodes[at].disk.data.contents());
+        }
+    }
+
+    fn use_device(&mut self) {
+        let at = self.env.random.index(2);
+        let (node, env) = (&mut self.nodes[at], &mut self.env);
+        if !node.alive || !node.primary || node.waiting.len() > 6 {
+            return;
+        }
+        if env.random.once_in(12) {
+            node.submit_flush(env);
+            return;
+        }
+        env.now += 1;
+        let extent = HOT_EXTENTS[env.random.index(HOT_EXTENTS.len())];
+        let start = extent * 8192 + env.random.below(40);
+        let count = [1, 2, 7, 8, 8, 9, 16, 24][env.random.index(8)];
+        let sector = if env.random.once_in(20) { SECTORS - count } else { start };
+        let (fua, zeroes) = (env.random.once_in(8), env.random.once_in(10));
+        node.submit_write(env, sector, count, fua && !zeroes, zeroes);
+    }
+
+    /// Takes steps until none is left.
+    fn settle(&mut self) {
+        for _ in 0..PATIENCE {
+            if !self.step() {
+                return;
+            }
+        }
+        panic!("no rest after {PATIENCE} steps");
+    }
+
+    fn is_healed(&self) -> bool {
+        self.nodes.iter().all(|node| {
+            let state = &node.state;
+            node.alive && state.conn == Conn::Connected && state.disk == DiskState::UpToDate && state.pdsk == DiskState::UpToDate
+        })
+    }
+
+    /// No more faults: everything comes together again, and then both disks are the same.
+    fn heal(&mut self) {
+        for node in &mut self.nodes {
+            node.fuse = None;
+        }
+        for round in 0..8 {
+            for at in 0..2 {
+                if !self.nodes[at].alive {
+                    self.boot(at);
+                }
+            }
+            self.settle();
+            for node in &self.nodes {
+                let stuck = node.plane.in_flight() > 0 || !node.waiting.is_empty();
+                assert!(!stuck, "node {}: {} requests stuck, {} wait", node.me, node.plane.in_flight(), node.waiting.len());
+            }
+            if self.is_healed() {
+                return self.check_healed();
+            }
+            self.reconcile(round);
+            self.settle();
+        }
+        panic!("the nodes do not come together");
+    }
+
+    /// Split brain: one of the nodes lets its data go.
+    fn reconcile(&mut self, round: usize) {
+        for node in self.nodes.iter_mut().filter(|node| node.primary) {
+            node.demote(&mut self.env);
+        }
+        self.settle();
+        let alone: Vec<usize> = (0..2).filter(|at| self.nodes[*at].receiver == Receiver::StandAlone).collect();
+        let victim = alone.get(round % 2).or(alone.first()).copied();
+        for at in alone {
+            if round > 3 && self.nodes[at].state.disk == DiskState::Inconsistent {
+                // Its generation has fallen out of the history of the other: create-md, and all over again.
+                self.nodes[at].recreate_metadata(&mut self.env);
+            }
+            self.nodes[at].connect(&mut self.env, Some(at) == victim && round > 0);
+        }
+    }
+
+    fn check_healed(&mut self) {
+        self.same_contents("at the end");
+        for at in 0..2 {
+            let node = &self.nodes[at];
+            assert_eq!(node.plane.bitmap.weight(), 0, "node {at} has bits left");
+            assert_eq!(node.plane.pending_at_peer(), 0);
+            assert_eq!(node.plane.local_references(), 0);
+            assert_eq!(node.uuids.current & !1, self.nodes[1 - at].uuids.current & !1, "generations");
+            self.env.oracle.check(at, node.disk.data.contents());
+        }
+    }
+}
