@@ -50,6 +50,7 @@ impl Node {
         let (slot, entry) = self.plane.begin_send(epoch).unwrap();
         match entry.operation {
             Operation::OutOfSyncNotice => {
+                self.retry |= self.plane.take_retry();
                 let range = BlockRange { sector: entry.sector, size_bytes: entry.size_bytes };
                 self.transmit(env, Stream::Data, Self::packet(Command::OutOfSync, &range.encode(), 0, Vec::new()));
             }

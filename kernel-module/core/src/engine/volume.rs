@@ -46,6 +46,8 @@ pub struct DataPlane<T: Storage> {
     pub(super) launchable: Queue,
     pub(super) frozen: Queue,
     pub(super) has_waiters: bool,
+    /// Admitted writes that have not been launched; each may still need a slot for a notice.
+    pub(super) unlaunched: u32,
     pub(super) in_flight: u32,
     pub(super) local_references: u32,
     /// Requests that wait for an answer of the peer ("pe" in /proc/drbd).
@@ -175,6 +177,7 @@ impl<T: Storage> DataPlane<T> {
             launchable: Queue::new(),
             frozen: Queue::new(),
             has_waiters: false,
+            unlaunched: 0,
             in_flight: 0,
             local_references: 0,
             pending_at_peer: 0,
@@ -231,7 +234,8 @@ impl<T: Storage> DataPlane<T> {
         if !self.gate.writable {
             return Admit::Fail;
         }
-        if self.ranges.find(&self.table, request.sector, request.size_bytes, |_| true).is_some() {
+        // One slot for itself, one for a notice about it.
+        if !self.has_room(2) || self.ranges.find(&self.table, request.sector, request.size_bytes, |_| true).is_some() {
             return self.wait();
         }
         let Some(slot) = self.table.take(request.operation, request.sector, request.size_bytes) else {
@@ -245,12 +249,24 @@ impl<T: Storage> DataPlane<T> {
             if !self.take_hot(request) {
                 self.set_flags(slot, flags);
                 self.table.push(&mut self.log_waiting, slot);
+                self.unlaunched += 1;
                 return Admit::LogWait(slot);
             }
             flags = flags.with(Flags::LOG_HELD);
         }
         self.set_flags(slot, flags);
         Admit::Go(self.launch(slot, now, stamp))
+    }
+
+    /// That many slots are free beside those that notices about admitted writes may need: a notice is never lost for want of one.
+    pub(super) fn has_room(&self, slots: u32) -> bool {
+        self.table.capacity().saturating_sub(self.table.used()) >= self.unlaunched.saturating_add(slots)
+    }
+
+    /// Requests were kept aside and may be admitted again. For the sender, after [`Self::begin_send`] gave out a notice, which frees its
+    /// slot; every other event says it in its [`Actions`].
+    pub fn take_retry(&mut self) -> bool {
+        self.take_waiters()
     }
 
     /// The fast path of the activity log: one extent, hot already (AL-2).
@@ -334,7 +350,8 @@ impl<T: Storage> DataPlane<T> {
         if !gate.remote_read {
             return AdmitRead::Fail;
         }
-        let Some(slot) = self.table.take(Operation::RemoteRead, sector, size_bytes) else {
+        let slot = if self.has_room(1) { self.table.take(Operation::RemoteRead, sector, size_bytes) } else { None };
+        let Some(slot) = slot else {
             self.has_waiters = true;
             return AdmitRead::Wait;
         };
@@ -538,7 +555,7 @@ impl<T: Storage> DataPlane<T> {
         match entry.operation {
             Operation::OutOfSyncNotice => {
                 self.table.release(slot);
-                return Some((slot, entry, Actions::default()));
+                return Some((slot, entry, Actions { retry: self.take_waiters(), ..Actions::default() }));
             }
             Operation::RemoteRead => {
                 let unanswered = !entry.flags.has(Flags::COMPLETED);

@@ -111,6 +111,7 @@ impl<T: Storage> DataPlane<T> {
             return None;
         }
         self.table.pop(&mut self.launchable);
+        self.unlaunched = self.unlaunched.saturating_sub(1);
         Some(Launched::Application(self.launch(slot, now, stamp)))
     }
 

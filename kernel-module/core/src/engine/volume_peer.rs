@@ -48,6 +48,9 @@ impl<T: Storage> DataPlane<T> {
     }
 
     fn start(&mut self, operation: Operation, sector: u64, size_bytes: u32, flags: Flags) -> Option<u32> {
+        if !self.has_room(1) {
+            return None;
+        }
         let slot = self.table.take(operation, sector, size_bytes)?;
         self.ranges.insert(&mut self.table, slot);
         self.set_flags(slot, flags.with(Flags::IN_RANGES));
