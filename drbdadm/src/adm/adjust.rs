@@ -31,20 +31,19 @@ impl Running {
     }
 }
 
-/// Asks drbdsetup. `None`: nothing runs.
-fn running(target: &Target<'_>, runner: &Runner) -> Option<Running> {
+/// Asks drbdsetup. `None`: nothing runs. Text that is not understood is an error: to take it for nothing
+/// would create again what is there.
+fn running(target: &Target<'_>, runner: &Runner) -> Result<Option<Running>, Failure> {
     let name = &target.resource.name;
     let text = runner.output(&Call::setup(["show", name]));
-    match parse_running(&text) {
-        Ok(found) => found
-            .into_iter()
-            .find(|resource| resource.name == *name)
-            .map(|resource| Running { resource }),
-        Err(problem) => {
-            eprintln!("the running configuration of {name} is not understood: {problem}");
-            None
-        }
-    }
+    let found = parse_running(&text).map_err(|problem| {
+        Failure::new(
+            10,
+            format!("the running configuration of {name} is not understood: {problem}"),
+        )
+    })?;
+    let found = found.into_iter().find(|resource| resource.name == *name);
+    Ok(found.map(|resource| Running { resource }))
 }
 
 /// Plans what is needed for one resource.
@@ -54,8 +53,9 @@ pub fn plan<'a>(
     runner: &Runner,
     plan: &mut Plan<'a>,
 ) -> Result<(), Failure> {
-    let Some(running) = running(target, runner) else {
-        return plan_up(session, target, Stage::PrepareDisk, plan);
+    let Some(running) = running(target, runner)? else {
+        plan_up(session, target, Stage::PrepareDisk, plan);
+        return Ok(());
     };
     let job = Job {
         session,
@@ -63,7 +63,9 @@ pub fn plan<'a>(
         running: &running,
         reasons: session.args.verbose > 2,
     };
-    job.net(plan)?;
+    if let Err(failure) = job.net(plan) {
+        plan.add_or_refuse(Stage::AdjustNet, target, Err(failure));
+    }
     job.resource_options(plan);
     if target.volume.is_none() {
         job.obsolete(plan);

@@ -5,8 +5,9 @@ use super::args::Args;
 use super::commands::Limit;
 use super::session::Session;
 use super::Failure;
+use std::cell::Cell;
 use std::ffi::OsString;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
@@ -159,6 +160,7 @@ pub struct Runner {
     programs: [Option<String>; 3],
     limits_seconds: [u64; 3],
     limit: Limit,
+    timed_out: Cell<bool>,
 }
 
 impl Runner {
@@ -180,6 +182,7 @@ impl Runner {
                 global.timeout_long_seconds.unwrap_or(600),
             ],
             limit,
+            timed_out: Cell::new(false),
         }
     }
 
@@ -227,6 +230,41 @@ impl Runner {
             );
         }
         code
+    }
+
+    /// Runs a call and returns what it wrote to standard error instead of showing it.
+    pub fn run_holding_complaints(&self, about: &str, call: &Call) -> (u8, String) {
+        if self.shown {
+            self.show(about, call);
+        }
+        if self.dry {
+            return (0, String::new());
+        }
+        let _ = std::io::stdout().flush();
+        let mut command = self.command(call);
+        command.stderr(Stdio::piped());
+        let Ok(mut child) = command.spawn() else {
+            return (20, String::new());
+        };
+        // read beside the wait for its end, so that neither a full pipe nor the time limit is missed
+        let reader = child.stderr.take().map(|mut pipe| {
+            std::thread::spawn(move || {
+                let mut text = Vec::new();
+                let _ = pipe.read_to_end(&mut text);
+                String::from_utf8_lossy(&text).into_owned()
+            })
+        });
+        let code = self.wait(call, child);
+        let text = match self.timed_out() {
+            true => None,
+            false => reader.and_then(|reader| reader.join().ok()),
+        };
+        (code, text.unwrap_or_default())
+    }
+
+    /// A call exceeded its time limit.
+    pub fn timed_out(&self) -> bool {
+        self.timed_out.get()
     }
 
     /// Runs a call whose failure is no news and whose complaints nobody should see.
@@ -293,6 +331,7 @@ impl Runner {
                 _ => {
                     // a program stuck in the kernel does not die; it is not waited for
                     let _ = child.kill();
+                    self.timed_out.set(true);
                     eprintln!(
                         "Command '{}' did not terminate within {seconds} seconds",
                         call.plain_line()

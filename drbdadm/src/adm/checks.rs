@@ -118,10 +118,7 @@ pub fn addresses(session: &Session, targets: &[Target<'_>]) -> Result<(), Failur
     }
     let present = node::addresses();
     let mut missing = false;
-    for target in targets
-        .iter()
-        .filter(|target| target.me.stacked_on().is_none())
-    {
+    for target in targets {
         let Some(address) = &target.me.address else {
             continue;
         };

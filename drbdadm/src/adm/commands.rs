@@ -89,6 +89,14 @@ const fn new(name: &'static str, listed: Listed, scope: Scope, limit: Limit) -> 
     }
 }
 
+/// Options of connect that no file has, and whether they need a value.
+const CONNECT_ONLY: &[(&str, bool)] = &[
+    ("tentative", false),
+    ("discard-my-data", false),
+    ("alternate-address", true),
+    ("alternate-peer-address", true),
+];
+
 impl Command {
     const fn takes(mut self, container: u16) -> Self {
         self.options = Options::Container(container);
@@ -134,13 +142,8 @@ impl Command {
             .collect();
         found.sort_by_key(|(name, _)| rank(name));
         if self.name == "connect" {
-            found.extend([
-                ("alternate-address", true),
-                ("alternate-peer-address", true),
-            ]);
-        }
-        if self.name.ends_with("-options") {
-            found.push(("set-defaults", false));
+            found.retain(|(name, _)| !CONNECT_ONLY.iter().any(|(own, _)| own == name));
+            found.splice(0..0, CONNECT_ONLY.iter().copied());
         }
         found
     }
@@ -181,8 +184,8 @@ pub const COMMANDS: &[Command] = &[
     new("verify", Usage, Volumes, Short).checked(),
     new("pause-sync", Usage, Volumes, Short).checked(),
     new("resume-sync", Usage, Volumes, Short).checked(),
-    new("adjust", Usage, Either, Medium).checked(),
-    new("adjust-with-progress", Usage, Either, Medium).checked(),
+    new("adjust", Usage, Resource, Medium).checked(),
+    new("adjust-with-progress", Usage, Resource, Medium).checked(),
     new("wait-connect", Usage, Volumes, Never).checked(),
     new("wait-con-int", Usage, Nothing, Never).checked(),
     new("role", Usage, Volumes, Short),

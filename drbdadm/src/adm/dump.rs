@@ -23,7 +23,7 @@ pub fn run(session: &Session, command: &Command) -> Result<u8, Failure> {
         return Ok(0);
     }
     for target in select::targets(session, command)? {
-        if verify {
+        if verify && target.me.stacked_on().is_some() == session.args.stacked {
             // told, and dumped nevertheless
             let _ = checks::addresses(session, &[target]);
         }

@@ -3,7 +3,7 @@
 
 use super::backend::{Call, Program, Runner};
 use super::calls::minor;
-use super::commands::{Command, Limit};
+use super::commands::{Command, Limit, Scope};
 use super::session::{Session, Target};
 use super::Failure;
 use drbd_config::HostSection;
@@ -20,8 +20,8 @@ pub fn run(
         let Some(program) = target.resource.handlers.get(command.name) else {
             continue;
         };
-        let call =
-            Call::new(Program::Shell, ["-c", program]).environment(environment(session, target));
+        let call = Call::new(Program::Shell, ["-c", program])
+            .environment(environment(session, command, target));
         let code = runner.run(&target.resource.name, &call.limit(Limit::Long));
         if code != 0 {
             result = code;
@@ -30,7 +30,7 @@ pub fn run(
     Ok(result)
 }
 
-fn environment(session: &Session, target: &Target<'_>) -> Vec<(String, String)> {
+fn environment(session: &Session, command: &Command, target: &Target<'_>) -> Vec<(String, String)> {
     let volumes: Vec<_> = target.volumes().collect();
     let minors: Vec<String> = volumes.iter().map(|volume| minor(volume)).collect();
     let file = std::path::absolute(&session.config.main_file);
@@ -44,7 +44,7 @@ fn environment(session: &Session, target: &Target<'_>) -> Vec<(String, String)> 
         ("DRBD_MINOR".into(), minors.join(" ")),
     ];
     if let [volume] = volumes[..] {
-        if target.volume.is_some() || volume.implicit {
+        if command.scope == Scope::OneVolume {
             set.push(("DRBD_VOLUME".into(), volume.number.to_string()));
             set.push(("DRBD_LL_DISK".into(), volume.disk_path().into()));
         }

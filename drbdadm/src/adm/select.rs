@@ -74,8 +74,8 @@ fn one<'a>(session: &'a Session, command: &Command, name: &str) -> Result<Target
         ));
     }
     let by_minor = by_minor(session, name);
-    let kernel_calls = command.listed == Listed::Handler || command.name == "sh-udev";
-    let any_mode = (kernel_calls && by_minor.is_some()) || command.name.starts_with("dump");
+    // a minor is unique on a host, stacked or not
+    let any_mode = by_minor.is_some() || command.name.starts_with("dump");
     let target = by_minor
         .or_else(|| by_name(session, name))
         .ok_or_else(|| unknown(session, name))?;

@@ -125,7 +125,6 @@ fn status(session: &Session, runner: &Runner) -> Result<u8, Failure> {
             shell_escape(&file)
         );
     }
-    let mut worst = 0;
     for target in session.targets() {
         println!("_conf_res_name={}", shell_escape(&target.resource.name));
         println!("_conf_file_line={}\n", target.resource.position.absolute());
@@ -134,11 +133,13 @@ fn status(session: &Session, runner: &Runner) -> Result<u8, Failure> {
         for volume in target.volumes() {
             let below = lower.and_then(|lower| below(session, lower, volume.number));
             // once for a resource; on top of another one, the device below differs from volume to volume
-            if first || lower.is_some() {
+            if first {
                 println!(
                     "_stacked_on={}",
                     lower.map_or_else(String::new, shell_escape)
                 );
+            }
+            if first || lower.is_some() {
                 println!(
                     "_stacked_on_device={}",
                     below.map_or_else(String::new, Volume::device_path)
@@ -150,13 +151,16 @@ fn status(session: &Session, runner: &Runner) -> Result<u8, Failure> {
             }
             first = false;
             println!("_conf_volume={}", volume.number);
-            worst = worst.max(runner.run(
+            let code = runner.run(
                 &target.resource.name,
                 &Call::setup(["sh-status", &minor(volume)]),
-            ));
+            );
+            if code != 0 {
+                return Ok(code);
+            }
         }
     }
-    Ok(worst)
+    Ok(0)
 }
 
 fn below<'a>(session: &'a Session, lower: &str, number: u64) -> Option<&'a Volume> {

@@ -135,12 +135,11 @@ impl Job<'_> {
 
     fn check_resize(&self, volume: &Volume) -> u8 {
         let [resize, check] = calls::resize(self.session, volume);
-        let failed = self.quiet(&resize) != 0;
-        let failed = self.quiet(&check) != 0 || failed;
-        match failed {
-            true => self.call(&meta(volume, "check-resize")),
-            false => 0,
+        if self.quiet(&resize) != 0 {
+            return self.call(&meta(volume, "check-resize"));
         }
+        self.quiet(&check);
+        0
     }
 
     /// drbdsetup first; when it has no answer, drbdmeta.
@@ -148,21 +147,25 @@ impl Job<'_> {
         let name = self.command.name;
         let setup = Call::setup([name, &minor(volume)]).words(self.handed_on());
         let second = meta(volume, name).words(self.handed_on());
-        let code = match name {
-            "invalidate" => self.runner.run("", &setup),
-            _ => self.quiet(&setup),
-        };
+        let (code, complaint) = self
+            .runner
+            .run_holding_complaints(&self.target.resource.name, &setup);
         if self.runner.is_dry() {
             self.quiet(&second);
             return 0;
         }
         match (name, code) {
             (_, 0) => 0,
-            ("invalidate", 11 | 17) | ("outdate", 17) => code,
+            ("outdate", 17) => code,
             ("outdate", 5) => match self.call(&second) {
                 0 => 0,
                 _ => 5,
             },
+            // the driver knows better than the metadata, and refuses
+            ("invalidate" | "dstate" | "get-gi", 11 | 17) => {
+                eprint!("{complaint}");
+                code
+            }
             _ => self.call(&second),
         }
     }
@@ -174,7 +177,9 @@ impl Job<'_> {
             .limit(Limit::Never);
         let before = match self.runner.is_dry() {
             true => String::new(),
-            false => self.runner.output(&meta(volume, "read-dev-uuid")),
+            false => self
+                .runner
+                .output(&meta(volume, "read-dev-uuid").words(self.handed_on())),
         };
         let code = self.call(&create);
         if code != 0 || self.runner.is_dry() {

@@ -65,6 +65,8 @@ struct Step<'a> {
     resource: &'a str,
     calls: Vec<Call>,
     note: Note<'a>,
+    /// Why it cannot be done.
+    refusal: Option<String>,
 }
 
 /// Everything that is to be done.
@@ -87,25 +89,49 @@ impl<'a> Plan<'a> {
         calls: Vec<Call>,
         note: Note<'a>,
     ) {
-        self.steps.push(Step {
-            stage,
-            resource: &target.resource.name,
-            calls,
-            note,
-        });
+        let lines = |calls: &[Call]| calls.iter().map(Call::line).collect::<Vec<_>>();
+        let resource = &target.resource.name;
+        // two volumes named one by one make their resource once
+        let known = |step: &Step<'_>| step.stage == stage && lines(&step.calls) == lines(&calls);
+        if !self.steps.iter().any(known) {
+            self.steps.push(Step {
+                stage,
+                resource,
+                calls,
+                note,
+                refusal: None,
+            });
+        }
+    }
+
+    /// Adds the calls, or a step that fails with the text.
+    pub fn add_or_refuse(
+        &mut self,
+        stage: Stage,
+        target: &Target<'a>,
+        calls: Result<Vec<Call>, Failure>,
+    ) {
+        match calls {
+            Ok(calls) => self.add(stage, target, calls),
+            Err(failure) => {
+                let (resource, calls, note) = (&target.resource.name, Vec::new(), Note::None);
+                self.steps.push(Step {
+                    stage,
+                    resource,
+                    calls,
+                    note,
+                    refusal: Some(failure.text),
+                });
+            }
+        }
     }
 }
 
 /// Everything for a resource that is not running. `up` makes the minors together with the resource, `adjust` in
 /// the stage for new minors.
-pub fn plan_up<'a>(
-    session: &Session,
-    target: &Target<'a>,
-    minors: Stage,
-    plan: &mut Plan<'a>,
-) -> Result<(), Failure> {
+pub fn plan_up<'a>(session: &Session, target: &Target<'a>, minors: Stage, plan: &mut Plan<'a>) {
     if target.volumes().next().is_none() {
-        return Ok(());
+        return;
     }
     let create = vec![new_resource(session, target)];
     plan.add_noted(
@@ -121,8 +147,11 @@ pub fn plan_up<'a>(
     for volume in target.volumes() {
         plan.add(Stage::AdjustDisk, target, attach(session, volume));
     }
-    plan.add(Stage::AdjustNet, target, vec![connect(session, target)?]);
-    Ok(())
+    plan.add_or_refuse(
+        Stage::AdjustNet,
+        target,
+        connect(session, target).map(|call| vec![call]),
+    );
 }
 
 /// Carries out `up`, `adjust` or `adjust-with-progress`.
@@ -135,7 +164,7 @@ pub fn run(
     let mut plan = Plan::default();
     for target in targets {
         match command.name {
-            "up" => plan_up(session, target, Stage::CreateResource, &mut plan)?,
+            "up" => plan_up(session, target, Stage::CreateResource, &mut plan),
             _ => adjust::plan(session, target, runner, &mut plan)?,
         }
     }
@@ -171,21 +200,27 @@ impl Carrier<'_> {
         plan.steps.sort_by_key(|step| step.stage);
         self.say("[");
         let mut current = None;
+        let mut named = None;
         for step in &plan.steps {
             if current != Some(step.stage) {
                 if self.result != 0 && !self.progress {
                     break;
                 }
                 current = Some(step.stage);
+                named = None;
                 self.say(&format!("\n{:>15}:", step.stage.title()));
             }
-            self.step(step);
+            self.step(step, &mut named);
+            if self.runner.timed_out() {
+                return 20;
+            }
         }
         self.say("\n]\n");
         self.result
     }
 
-    fn step(&mut self, step: &Step<'_>) {
+    /// Carries out one step; `named` is the resource shown last in this stage.
+    fn step(&mut self, step: &Step<'_>, named: &mut Option<String>) {
         if self.failed.contains(step.resource) {
             let name = step.calls.last().map_or("", Call::name);
             match self.progress {
@@ -197,7 +232,16 @@ impl Carrier<'_> {
             }
             return;
         }
-        self.say(&format!(" {}", step.resource));
+        if named.as_deref() != Some(step.resource) {
+            *named = Some(step.resource.into());
+            self.say(&format!(" {}", step.resource));
+        }
+        if let Some(text) = &step.refusal {
+            eprintln!("{text}");
+            self.result = 1;
+            self.say(":failed(connect:20)");
+            return;
+        }
         for call in &step.calls {
             let code = self.runner.run(step.resource, call);
             if code != 0 {
