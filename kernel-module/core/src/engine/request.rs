@@ -37,7 +37,7 @@ flags! {
     COMPLETED = 7;
     /// The peer reported that the range is now in sync on its side (P_RS_WRITE_ACK).
     PEER_IN_SYNC = 8;
-    /// Bits were set when it was admitted; nothing to do when it dies.
+    /// Its bits are as they have to be; nothing to do when it dies.
     BITS_SET = 9;
     /// Holds references on its activity-log extents.
     LOG_HELD = 10;
@@ -123,7 +123,8 @@ impl Flags {
         self.has(Flags::COMPLETED) && !self.has(Flags::ON_LOG.with(Flags::SENDING).with(Flags::LOCAL_PENDING))
     }
 
-    /// What happens to the bits of a write that dies (WR-4).
+    /// What happens to the bits of a write that dies (WR-4). [`Bits::Clear`] is due as soon as it completes: the resync may end with it, and
+    /// a write that follows must not lose bits to it.
     pub const fn bits_at_death(self) -> Bits {
         if self.has(Flags::BITS_SET) || !self.has(Flags::LOCAL_USED) {
             Bits::Keep

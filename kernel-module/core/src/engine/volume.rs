@@ -618,7 +618,11 @@ impl<T: Storage> DataPlane<T> {
             if entry.flags.has(Flags::IN_RANGES) {
                 self.ranges.remove(&mut self.table, slot);
             }
-            self.set_flags(slot, entry.flags.with(Flags::COMPLETED).without(Flags::IN_RANGES));
+            let in_sync = entry.flags.bits_at_death() == Bits::Clear;
+            if in_sync {
+                self.bitmap.clear_range(entry.sector, entry.size_bytes);
+            }
+            self.set_flags(slot, entry.flags.with(Flags::COMPLETED).without(Flags::IN_RANGES).with_if(Flags::BITS_SET, in_sync));
             entry = self.table.get(slot);
             self.in_flight = self.in_flight.saturating_sub(1);
             actions.retry |= self.take_waiters();
@@ -632,14 +636,8 @@ impl<T: Storage> DataPlane<T> {
     }
 
     fn bury(&mut self, slot: u32, entry: &Entry) {
-        match entry.flags.bits_at_death() {
-            Bits::Set => {
-                self.bitmap.set_range(entry.sector, entry.size_bytes);
-            }
-            Bits::Clear => {
-                self.bitmap.clear_range(entry.sector, entry.size_bytes);
-            }
-            Bits::Keep => {}
+        if entry.flags.bits_at_death() == Bits::Set {
+            self.bitmap.set_range(entry.sector, entry.size_bytes);
         }
         if entry.flags.has(Flags::LOG_HELD) {
             self.put_extents(entry.sector, entry.size_bytes);
