@@ -105,7 +105,7 @@ fn receive(resource: &Arc<Resource>, link: &Arc<Link>, thread: &ThisThread) -> F
 fn handle(resource: &Arc<Resource>, link: &Link, head: &[u8]) -> Result<Command, Failure> {
     let name = resource.display_name();
     let header = Header::decode(link.version, head).map_err(|error| {
-        pr_err!("{}: meta socket: {:?}\n", name, error);
+        pr_err!("{}: meta socket: {}\n", name, Text(error));
         Failure::Network
     })?;
     let known = Command::from_number(header.command).filter(|command| command.socket() != Some(Side::Data));

@@ -76,6 +76,8 @@ pub(crate) struct Connection {
     pub(crate) peer_work_done: WaitQueue,
     /// The receiver thread is submitting a bio: acks put meanwhile are its to send.
     pub(crate) receiver_submits: Atomic<bool>,
+    /// See [`Connection::has_write_cache`].
+    pub(crate) write_cache: Atomic<bool>,
     /// jiffies of the last byte received on the data socket.
     pub(crate) data_received_at: Atomic<u32>,
     /// A ping shall be sent now; its answer is counted in `pings_answered`.
@@ -117,6 +119,7 @@ impl Connection {
             meta_send <- new_mutex!((), "drbd_meta_send"),
             peer_work_done <- new_wait_queue!("drbd_peer_work"),
             receiver_submits: Atomic::new(false),
+            write_cache: Atomic::new(true),
             data_received_at: Atomic::new(0),
             ping_wanted: Atomic::new(false),
             pings_answered: Atomic::new(0),
@@ -307,6 +310,13 @@ impl Connection {
     /// Takes the order to flush.
     pub(crate) fn take_flush(&self) -> bool {
         self.flush_wanted.xchg(false, Full)
+    }
+}
+
+impl Connection {
+    /// A disk of the resource has a volatile write cache, so that what it has written is not durable yet.
+    pub(crate) fn has_write_cache(&self) -> bool {
+        self.write_cache.load(Relaxed)
     }
 }
 

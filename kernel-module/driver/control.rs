@@ -33,15 +33,6 @@ impl Changed {
     }
 }
 
-/// A transition in the form of the log.
-struct Shown(Transition);
-
-impl kernel::fmt::Display for Shown {
-    fn fmt(&self, out: &mut kernel::fmt::Formatter<'_>) -> kernel::fmt::Result {
-        core::fmt::Display::fmt(&self.0, out)
-    }
-}
-
 /// What the rules look at.
 pub(crate) fn facts(control: &Control, index: usize) -> Facts {
     let Some(volume) = control.volumes.get(index) else { return Facts::default() };
@@ -121,7 +112,7 @@ impl Resource {
         if effects.has(Effects::RESUME_LOG) {
             volume.log_suspended = false;
         }
-        let shown = Shown(Transition { old, new });
+        let shown = Text(Transition { old, new });
         pr_info!("{}/{} drbd{}: {}\n", self.display_name(), volume.number(), volume.device.minor, shown);
         if old.disk < Disk::Consistent && new.disk >= Disk::Consistent {
             volume.effective_uuid = volume.uuids().current; // SC-7

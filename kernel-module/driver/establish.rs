@@ -210,7 +210,7 @@ fn receive_header(socket: &Socket, version: u32) -> Result<Header, NoLink> {
     let place = head.get_mut(..header_bytes(version)).ok_or(NoLink::Again)?;
     socket.receive_exact(place).map_err(|_| NoLink::Again)?;
     Header::decode(version, place).map_err(|error| {
-        pr_err!("handshake: {:?}\n", error);
+        pr_err!("handshake: {}\n", Text(error));
         NoLink::GiveUp
     })
 }

@@ -23,6 +23,8 @@ impl Resource {
         let Some(node) = device.node() else { return };
         let (backing, connected, agreed, largest) = {
             let mut control = self.control.lock();
+            let cached = |volume: &super::volume::Volume| volume.disk.as_ref().is_some_and(|disk| disk.backing.facts().write_cache);
+            self.connection.write_cache.store(control.volumes.iter().any(cached), Relaxed);
             let (version, agreed) = (control.version, control.features);
             let Some(volume) = control.volume(device.volume) else { return };
             let connected = volume.state.conn >= Conn::WFReportParams && volume.peer_sizes.is_some();

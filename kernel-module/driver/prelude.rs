@@ -16,3 +16,12 @@ pub(crate) use crate::kapi::time::{jiffies, jiffies_from_deciseconds, jiffies_fr
 pub(crate) use crate::kapi::wait::{new_wait_queue, Wait, WaitQueue};
 pub(crate) use crate::kapi::workqueue::{impl_has_work, new_work, Work, WorkItem, WorkQueue, WorkQueueKind};
 pub(crate) use kernel::prelude::*;
+
+/// Text of a value of the core, in the form that the kernel's log macros take.
+pub(crate) struct Text<T>(pub(crate) T);
+
+impl<T: core::fmt::Display> kernel::fmt::Display for Text<T> {
+    fn fmt(&self, out: &mut kernel::fmt::Formatter<'_>) -> kernel::fmt::Result {
+        core::fmt::Display::fmt(&self.0, out)
+    }
+}

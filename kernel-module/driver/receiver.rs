@@ -174,11 +174,11 @@ fn one_packet(resource: &Arc<Resource>, link: &Arc<Link>) -> Result<(), End> {
     connection.data_received_at.store(super::device::now(), Relaxed);
     let name = resource.display_name();
     let header = Header::decode(link.version, place).map_err(|error| {
-        pr_err!("{}: data socket: {:?}\n", name, error);
+        pr_err!("{}: data socket: {}\n", name, Text(error));
         End::Protocol
     })?;
     let command = header.known_command().map_err(|error| {
-        pr_err!("{}: data socket: {:?}\n", name, error);
+        pr_err!("{}: data socket: {}\n", name, Text(error));
         End::Protocol
     })?;
     if command.socket() == Some(Side::Meta) {
@@ -256,7 +256,7 @@ pub(crate) fn find(resource: &Resource, volume: u16) -> Result<Arc<Device>, End>
 fn check(device: &Device, sector: u64, size_bytes: u32, most: u32) -> Result<(), End> {
     let sectors = device.plane.lock().core.bitmap.device_sectors().max(device.exported_sectors.load(Relaxed));
     check_range(sector, u64::from(size_bytes), u64::from(most), sectors).map_err(|error| {
-        pr_err!("drbd{}: {:?} on a device of {} sectors\n", device.minor, error, sectors);
+        pr_err!("drbd{}: {}; the device has {} sectors\n", device.minor, Text(error), sectors);
         End::Protocol
     })
 }
@@ -377,13 +377,28 @@ fn receive_barrier(resource: &Arc<Resource>, body: &[u8]) -> Result<(), End> {
 
 /// Does what an event of the receiving epochs asks for; any context.
 pub(crate) fn follow_epoch(resource: &Arc<Resource>, after: AfterWrite) {
+    let connection = &resource.connection;
+    let mut after = after;
     if after.flush {
-        super::connection::start_flush(resource);
+        if connection.has_write_cache() {
+            super::connection::start_flush(resource);
+        } else {
+            // What is written is durable: nothing to wait for, and nobody to wake.
+            after = connection.epochs_in.lock().flushed();
+        }
     }
     if after.progress {
-        let connection = &resource.connection;
         loop {
-            let ack = connection.epochs_in.lock().next_ack();
+            let ack = {
+                let mut epochs = connection.epochs_in.lock();
+                match epochs.next_ack() {
+                    None if !connection.has_write_cache() && epochs.needs_flush() => {
+                        let _ = epochs.flushed();
+                        epochs.next_ack()
+                    }
+                    other => other,
+                }
+            };
             let Some(ack) = ack else { break };
             connection.put_acks(&[Ack::Barrier { number: ack.number, set_size: ack.set_size }], 0);
         }

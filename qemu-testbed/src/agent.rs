@@ -125,6 +125,9 @@ mod tests {
             .write_all(b"one\nan @@ inside@@\ntwo@@exit 17@@\n")
             .expect("write");
         let output = agent.finish(Duration::from_secs(2)).expect("finish");
-        assert_eq!((output.code, output.text.as_str()), (17, "one\nan @@ inside@@\ntwo"));
+        assert_eq!(
+            (output.code, output.text.as_str()),
+            (17, "one\nan @@ inside@@\ntwo")
+        );
     }
 }

@@ -95,8 +95,7 @@ fn lose_a_node(pair: &mut Pair) -> Result<()> {
     std::thread::sleep(Duration::from_secs(2));
     pair.b.power_cut();
     println!("*** node2 has no power any more");
-    pair.a
-        .wait_for(40, "cat /proc/drbd", "cs:WFConnection")?;
+    pair.a.wait_for(40, "cat /proc/drbd", "cs:WFConnection")?;
     show(&mut pair.a, "cat /proc/drbd")?;
     title("Promote the survivor and write on");
     for command in [

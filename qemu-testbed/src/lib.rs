@@ -8,6 +8,7 @@
 //! machine's kernel log is searched for complaints when it stops.
 
 pub mod agent;
+pub mod bench;
 pub mod cpio;
 pub mod demo;
 pub mod kernel_log;

@@ -3,7 +3,7 @@
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use qemu_testbed::{demo, Driver, Pair, PairOptions, Testbed};
+use qemu_testbed::{bench, demo, Driver, Pair, PairOptions, Testbed};
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -43,6 +43,21 @@ enum Command {
         #[arg(long, default_value = "")]
         net: String,
     },
+    /// Count instructions per operation of our module and of the C module.
+    Bench {
+        /// QEMU plugin made from bench/count.c.
+        #[arg(long)]
+        plugin: PathBuf,
+        /// Load generator made from bench/load.c.
+        #[arg(long)]
+        load: PathBuf,
+        /// Runs of each module; the median counts.
+        #[arg(long, default_value_t = 3)]
+        repeats: usize,
+        /// Print JSON instead of a table.
+        #[arg(long)]
+        json: bool,
+    },
     /// Connect the terminal to the console of a running machine.
     Console {
         /// Socket, as the demo prints it.
@@ -60,6 +75,12 @@ fn main() -> ExitCode {
             our_tools,
             net,
         } => run(&script, [&node1, &node2], our_tools, &net),
+        Command::Bench {
+            plugin,
+            load,
+            repeats,
+            json,
+        } => bench::run(&plugin, &load, repeats, json),
         Command::Console { socket } => console(&socket),
     };
     match result {
@@ -83,7 +104,11 @@ fn run(script: &std::path::Path, drivers: [&str; 2], our_tools: bool, net: &str)
     for line in std::fs::read_to_string(script)?.lines() {
         println!("\n> {line}");
         let (verb, rest) = line.split_once(' ').unwrap_or((line, ""));
-        let node = if rest.trim() == "2" { &mut pair.b } else { &mut pair.a };
+        let node = if rest.trim() == "2" {
+            &mut pair.b
+        } else {
+            &mut pair.a
+        };
         let done = match verb {
             "" | "#" => Ok(()),
             "cut" => node.set_link(false),
@@ -99,7 +124,11 @@ fn run(script: &std::path::Path, drivers: [&str; 2], our_tools: bool, net: &str)
                 Ok(())
             }
             "1" | "2" => {
-                let node = if verb == "2" { &mut pair.b } else { &mut pair.a };
+                let node = if verb == "2" {
+                    &mut pair.b
+                } else {
+                    &mut pair.a
+                };
                 node.run(rest).map(|o| {
                     print!("{}", o.text);
                     if o.code != 0 {
@@ -115,17 +144,18 @@ fn run(script: &std::path::Path, drivers: [&str; 2], our_tools: bool, net: &str)
         }
     }
     for vm in [&pair.a, &pair.b] {
-        println!("\n--- console of {}\n{}", vm.options.name, dmesg(&vm.console()));
+        println!(
+            "\n--- console of {}\n{}",
+            vm.options.name,
+            dmesg(&vm.console())
+        );
     }
     pair.finish()?;
     worst
 }
 
 fn dmesg(console: &str) -> String {
-    let lines: Vec<&str> = console
-        .lines()
-        .filter(|l| l.contains("drbd"))
-        .collect();
+    let lines: Vec<&str> = console.lines().filter(|l| l.contains("drbd")).collect();
     lines[lines.len().saturating_sub(150)..].join("\n")
 }
 

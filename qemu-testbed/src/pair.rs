@@ -32,6 +32,8 @@ pub struct PairOptions {
     pub net: String,
     /// Lines for the `disk` section.
     pub disk: String,
+    /// More files for both nodes: path in the machine, content.
+    pub files: Vec<(String, Vec<u8>)>,
 }
 
 impl PairOptions {
@@ -44,6 +46,7 @@ impl PairOptions {
             disk_mib: 64,
             net: "protocol C; connect-int 3; ping-int 3; ping-timeout 10; timeout 30;".into(),
             disk: "c-plan-ahead 0; resync-rate 200M;".into(),
+            files: Vec::new(),
         }
     }
 
@@ -94,7 +97,13 @@ impl Pair {
                 memory_mib: 512,
                 processors: 2,
                 append: String::new(),
-                files: vec![("etc/drbd.conf".into(), configuration(options).into_bytes())],
+                files: options
+                    .files
+                    .iter()
+                    .cloned()
+                    .chain([("etc/drbd.conf".into(), configuration(options).into_bytes())])
+                    .collect(),
+                counting: None,
             }
         };
         let (first, second) = (node(0), node(1));
@@ -203,7 +212,11 @@ fn compare(a: &Vm, b: &Vm) -> Result<()> {
         left.read_exact(&mut x[..part])?;
         right.read_exact(&mut y[..part])?;
         if x[..part] != y[..part] {
-            for (i, (p, q)) in x[..part].chunks(BLOCK).zip(y[..part].chunks(BLOCK)).enumerate() {
+            for (i, (p, q)) in x[..part]
+                .chunks(BLOCK)
+                .zip(y[..part].chunks(BLOCK))
+                .enumerate()
+            {
                 if p != q {
                     count += 1;
                     first.get_or_insert(at / BLOCK as u64 + i as u64);

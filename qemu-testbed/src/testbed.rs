@@ -77,7 +77,9 @@ impl Testbed {
     pub fn kernel(&self) -> PathBuf {
         match self.flavour {
             Flavour::Stock => self.cache.join("vm/vmlinuz"),
-            Flavour::Debug => self.cache.join("root/build/debug-kernel/arch/x86/boot/bzImage"),
+            Flavour::Debug => self
+                .cache
+                .join("root/build/debug-kernel/arch/x86/boot/bzImage"),
         }
     }
 
@@ -88,11 +90,16 @@ impl Testbed {
             return Vec::new();
         }
         let tree = self.cache.join("root/build/debug-kernel/drivers");
-        ["block/brd.ko", "md/dm-mod.ko", "md/dm-delay.ko", "md/dm-flakey.ko"]
-            .iter()
-            .map(|m| tree.join(m))
-            .filter(|m| m.exists())
-            .collect()
+        [
+            "block/brd.ko",
+            "md/dm-mod.ko",
+            "md/dm-delay.ko",
+            "md/dm-flakey.ko",
+        ]
+        .iter()
+        .map(|m| tree.join(m))
+        .filter(|m| m.exists())
+        .collect()
     }
 
     /// The C driver of the same kernel.

@@ -36,6 +36,8 @@ pub struct VmOptions {
     pub append: String,
     /// Files put into the machine: path in it, content.
     pub files: Vec<(String, Vec<u8>)>,
+    /// Count executed instructions with this plugin into this file; needs one processor.
+    pub counting: Option<(PathBuf, PathBuf)>,
 }
 
 /// A machine, running or without power.
@@ -369,9 +371,34 @@ impl Vm {
             Ok("kvm") => &["-accel", "kvm"],
             _ => &["-accel", "tcg,thread=multi"],
         };
+        let counted: &[&str] = &[
+            "-accel",
+            "tcg,thread=single",
+            "-icount",
+            "shift=0,sleep=off,align=off",
+        ];
+        let accelerator = if options.counting.is_some() {
+            counted
+        } else {
+            accelerator
+        };
+        if let Some((plugin, out)) = &options.counting {
+            command
+                .arg("-plugin")
+                .arg(format!("{},out={}", plugin.display(), out.display()));
+        }
         command.args(accelerator).args([
-            "-M", "q35", "-cpu", "max", "-nodefaults", "-nographic", "-no-reboot",
-            "-device", "virtio-rng-pci", "-device", "virtio-serial-pci",
+            "-M",
+            "q35",
+            "-cpu",
+            "max",
+            "-nodefaults",
+            "-nographic",
+            "-no-reboot",
+            "-device",
+            "virtio-rng-pci",
+            "-device",
+            "virtio-serial-pci",
         ]);
         command
             .arg("-smp")
@@ -402,7 +429,10 @@ impl Vm {
             .arg(socket("agent", self.file("agent")))
             .args(["-device", "virtserialport,chardev=agent,name=agent"])
             .arg("-qmp")
-            .arg(format!("unix:{},server=on,wait=off", self.file("qmp").display()));
+            .arg(format!(
+                "unix:{},server=on,wait=off",
+                self.file("qmp").display()
+            ));
         for (index, size_mib) in options.disks_mib.iter().enumerate() {
             let path = self.disk(index);
             if !path.exists() {

@@ -21,6 +21,7 @@ fn single(name: &str) -> Result<Vm> {
             processors: 2,
             append: String::new(),
             files: Vec::new(),
+            counting: None,
         },
     )
 }

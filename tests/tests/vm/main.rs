@@ -4,6 +4,7 @@
 //! log. `make test-vm` runs them; a name after `-- ` selects one.
 
 mod failures;
+mod hostile;
 mod interop;
 mod lifecycle;
 mod replication;

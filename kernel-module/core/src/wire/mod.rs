@@ -74,6 +74,28 @@ pub enum WireError {
     },
 }
 
+impl core::fmt::Display for WireError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let name = |number: &u16| Command::from_number(*number).map_or("unknown packet", Command::name);
+        match self {
+            WireError::BadMagic { got } => write!(f, "bad magic {got:#010x}, expected the header of the agreed version"),
+            WireError::BadHeaderPadding { got } => write!(f, "bad header padding {got:#010x}, expected 0"),
+            WireError::UnknownCommand { got } => write!(f, "unknown packet {got:#06x}, expected one of protocol 8.4"),
+            WireError::UnexpectedCommand { got, expected: Some(wanted) } => {
+                write!(f, "unexpected packet {} ({got:#06x}), expected {}", name(got), wanted.name())
+            }
+            WireError::UnexpectedCommand { got, expected: None } => write!(f, "unexpected packet {} ({got:#06x})", name(got)),
+            WireError::BadLength { command, got, least, most } => {
+                write!(f, "{} with {got} bytes, expected {least} to {most}", name(command))
+            }
+            WireError::BadRange { sector, size_bytes } => {
+                write!(f, "range of {size_bytes} bytes at sector {sector}, expected whole sectors within the device and the limit")
+            }
+            WireError::BadValue { command, field, got } => write!(f, "{}: value {got:#x} of {field} is not allowed", name(command)),
+        }
+    }
+}
+
 pub(crate) fn be16(bytes: &[u8], at: usize) -> u16 {
     let mut raw = [0; 2];
     if let Some(part) = bytes.get(at..at + 2) {
