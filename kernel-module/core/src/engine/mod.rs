@@ -14,3 +14,6 @@ pub mod table;
 pub mod volume;
 pub mod volume_log;
 pub mod volume_peer;
+
+#[cfg(test)]
+mod tests;
