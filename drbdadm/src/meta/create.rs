@@ -6,7 +6,7 @@ use super::found::Found;
 use super::options::BitmapFill;
 use super::ring::initialize;
 use super::{ask, existing, relocate, Call, Failure, FAILED, VALUE};
-use drbd_core::md::layout::SLOT_SECTORS;
+use drbd_core::md::layout::{MAX_DEVICE_SECTORS, SLOT_SECTORS};
 use drbd_core::md::{Geometry, Index, Layout, Superblock, BLOCK_BYTES};
 
 /// Only the stripes would change.
@@ -18,6 +18,13 @@ pub fn layout(device: &Device, geometry: Geometry) -> Result<Layout, Failure> {
         let text = format!(
             "invalid activity log striping: al_stripes={}, al_stripe_size_4k={}",
             geometry.stripes, geometry.stripe_size_4k
+        );
+        return Err(Failure::new(VALUE, text));
+    }
+    if device.index.is_internal() && device.sectors() > MAX_DEVICE_SECTORS {
+        let text = format!(
+            "{} has {} bytes; more than 1 PiB is not supported",
+            device.path, device.bytes
         );
         return Err(Failure::new(VALUE, text));
     }

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The device that holds the metadata: opening, reading, writing.
+//!
+//! Block devices are read and written past the page cache: the driver writes past it too, so a page
+//! that an earlier look left there would be old, and written back it would undo what the driver wrote.
 
 use super::found::{self, Found};
 use super::options::BitmapFill;
 use super::{ask, Call, Failure, USAGE, VALUE};
 use drbd_core::md::{Index, Superblock, BLOCK_BYTES};
-use rustix::fs::{fallocate, FallocateFlags, OFlags};
+use rustix::fs::{fallocate, fcntl_setfl, FallocateFlags, OFlags};
 use std::fs::File;
 use std::io::{Error, Seek, SeekFrom};
 use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};
@@ -45,6 +48,31 @@ pub enum Step {
     Flush,
 }
 
+/// A buffer that begins at a multiple of a block in memory, as direct I/O wants it.
+struct Aligned {
+    memory: Vec<u8>,
+    start: usize,
+    length: usize,
+}
+
+impl Aligned {
+    fn new(length: usize) -> Self {
+        let memory = vec![0; length + BLOCK_BYTES];
+        let start = memory.as_ptr().align_offset(BLOCK_BYTES).min(BLOCK_BYTES);
+        Self {
+            memory,
+            start,
+            length,
+        }
+    }
+
+    fn bytes(&mut self) -> &mut [u8] {
+        self.memory
+            .get_mut(self.start..self.start + self.length)
+            .unwrap_or_default()
+    }
+}
+
 /// The text of an error without its number.
 fn reason(error: &Error) -> String {
     let text = error.to_string();
@@ -63,6 +91,11 @@ impl Device {
                 USAGE,
                 format!("'{}' is not a block device!", call.path),
             ));
+        }
+        if is_block {
+            fcntl_setfl(&file, OFlags::DIRECT).map_err(|e| {
+                Failure::new(USAGE, format!("open({}) for direct I/O: {e}", call.path))
+            })?;
         }
         let bytes = file
             .seek(SeekFrom::End(0))
@@ -105,28 +138,67 @@ impl Device {
         Failure::new(VALUE, text)
     }
 
+    /// Whole blocks around a range, as far as the device goes.
+    fn blocks_around(&self, at: u64, length: u64) -> (u64, u64) {
+        let block = BLOCK_BYTES as u64;
+        let end = at.saturating_add(length).min(self.bytes);
+        let start = (at / block * block).min(end);
+        (start, (end.div_ceil(block) * block).min(self.bytes))
+    }
+
+    fn read_blocks(&self, start: u64, end: u64) -> Result<Aligned, Failure> {
+        let mut buffer = Aligned::new((end - start) as usize);
+        self.file
+            .read_exact_at(buffer.bytes(), start)
+            .map_err(|e| self.failed("reading", end - start, start, &e))?;
+        Ok(buffer)
+    }
+
     /// Reads a range; what lies behind the end reads as zeros.
     pub fn read(&self, at: u64, length: usize) -> Result<Vec<u8>, Failure> {
-        let mut bytes = vec![0; length];
-        let there = self.bytes.saturating_sub(at).min(length as u64) as usize;
-        self.file
-            .read_exact_at(&mut bytes[..there], at)
-            .map_err(|e| self.failed("reading", length as u64, at, &e))?;
+        let (start, end) = self.blocks_around(at, length as u64);
+        let mut buffer = self.read_blocks(start, end)?;
+        let skipped = at.saturating_sub(start).min(end - start) as usize;
+        let mut bytes: Vec<u8> = buffer
+            .bytes()
+            .iter()
+            .skip(skipped)
+            .take(length)
+            .copied()
+            .collect();
+        bytes.resize(length, 0);
         Ok(bytes)
     }
 
-    /// Writes a range; `what` names it in a dry run.
+    /// Writes a range within the device; `what` names it in a dry run.
     pub fn write(&self, what: &str, at: u64, bytes: &[u8]) -> Result<(), Failure> {
-        if self.skipped(what, at, bytes.len() as u64) {
+        let length = bytes.len() as u64;
+        if self.skipped(what, at, length) {
             return Ok(());
+        }
+        if at.saturating_add(length) > self.bytes {
+            let text = format!(
+                "{}: {length} bytes at {at} are behind the end of the device",
+                self.path
+            );
+            return Err(Failure::new(VALUE, text));
+        }
+        let (start, end) = self.blocks_around(at, length);
+        let mut buffer = match (start, end) == (at, at + length) {
+            true => Aligned::new(bytes.len()),
+            false => self.read_blocks(start, end)?,
+        };
+        let skipped = (at - start) as usize;
+        for (place, byte) in buffer.bytes().iter_mut().skip(skipped).zip(bytes) {
+            *place = *byte;
         }
         #[cfg(test)]
         self.trace
             .borrow_mut()
-            .push(Step::Write(at, bytes.to_vec()));
+            .push(Step::Write(start, buffer.bytes().to_vec()));
         self.file
-            .write_all_at(bytes, at)
-            .map_err(|e| self.failed("writing", bytes.len() as u64, at, &e))
+            .write_all_at(buffer.bytes(), start)
+            .map_err(|e| self.failed("writing", end - start, start, &e))
     }
 
     fn skipped(&self, what: &str, at: u64, length: u64) -> bool {

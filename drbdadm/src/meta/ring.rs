@@ -14,8 +14,6 @@ use drbd_core::md::BLOCK_BYTES;
 
 /// Blocks written at once.
 const PIECE_BLOCKS: u64 = 256;
-/// What a disk writes whole or not at all.
-const SECTOR_BYTES: usize = 512;
 
 fn initialized() -> [u8; BLOCK_BYTES] {
     let mut block = [0u8; BLOCK_BYTES];
@@ -68,8 +66,8 @@ pub fn retire(device: &Device, found: &Found, known: u32) -> Result<(), Failure>
 }
 
 /// Replaces a log of 8.3. Without its magic in the first two blocks the area counts as such a log,
-/// and an empty one is no error; so it is emptied, and the first two blocks come last, each by the
-/// one sector that is not zero.
+/// and an empty one is no error; so it is emptied, and the first two blocks come last: only their
+/// first sector is not zero, so each arrives whole or not at all.
 pub fn replace_old_log(device: &Device, found: &Found) -> Result<(), Failure> {
     write_blocks(
         device,
@@ -82,8 +80,7 @@ pub fn replace_old_log(device: &Device, found: &Found) -> Result<(), Failure> {
     write_blocks(device, found, 2, &block.repeat(PIECE_BLOCKS as usize))?;
     device.flush()?;
     for position in [1, 0] {
-        let sector = block.get(..SECTOR_BYTES).unwrap_or(&block);
-        device.write("activity log", place(found, position), sector)?;
+        device.write("activity log", place(found, position), &block)?;
         device.flush()?;
     }
     Ok(())
