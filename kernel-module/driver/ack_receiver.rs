@@ -155,6 +155,13 @@ fn state_reply(resource: &Arc<Resource>, command: Command, volume: u16, body: &[
         let whole = command == Command::ConnStChgReply || (control.version < 100 && matches!(control.pending_change, Some(None)));
         if whole {
             control.pending_change = Some(Some(code));
+            // In force at once: the peer closes the connection right after its answer.
+            if let Some(asked) = control.asked.take().filter(|_| code > 0) {
+                if asked.conn_value() == Some(Conn::Disconnecting) {
+                    control.cstate = Conn::Disconnecting;
+                }
+                let _ = resource.change_all(&mut control, asked, Kind::Hard);
+            }
         } else if let Some(volume) = control.volume(volume) {
             volume.pending_change = Some(Some(code));
         }
@@ -199,7 +206,13 @@ fn block_ack(resource: &Arc<Resource>, device: &Arc<Device>, command: Command, a
             device.plane.lock().core.mark_in_sync(ack.sector, ack.size_bytes);
             return Ok(());
         }
-        Command::NegAck => return Ok(()),
+        Command::NegAck => {
+            // The target could not write it: the block stays out of sync (RX-20).
+            if let Some(volume) = resource.control.lock().volume(device.volume) {
+                volume.resync.failed_bits += u64::from(ack.size_bytes.div_ceil(4096));
+            }
+            return Ok(());
+        }
         Command::NegDReply => return neg_read(device, ack),
         Command::NegRsDReply | Command::RsCancel => {
             forget_request(resource, device, ack, command == Command::NegRsDReply);

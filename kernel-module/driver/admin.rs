@@ -4,6 +4,7 @@
 use super::attach::Refused;
 use super::control::publish;
 use super::device::Device;
+use super::network;
 use super::prelude::*;
 use super::registry::{Registry, REGISTRY};
 use super::resource::Resource;
@@ -12,7 +13,7 @@ use super::volume::Volume;
 use crate::kapi::genl::{Cursor, DumpOutput, Handler, Reply, Request as Message};
 use drbd_core::genl::{command, container, ret, Attribute, Attributes, DiskConf, NetConf, ResourceOptions, FLAG_SET_DEFAULTS, NO_MINOR};
 use drbd_core::state::vector::word;
-use drbd_core::state::{Conn, Disk, Kind, Refusal, Request, Role};
+use drbd_core::state::{Conn, Disk, Refusal, Request, Role};
 
 /// Entry of the family.
 pub(crate) struct Admin;
@@ -50,13 +51,13 @@ impl Handler for Admin {
 }
 
 /// Success: the code, and attributes for the reply.
-struct Done {
-    code: i32,
-    payload: KVec<u8>,
+pub(super) struct Done {
+    pub(super) code: i32,
+    pub(super) payload: KVec<u8>,
 }
 
 impl Done {
-    fn code(code: i32) -> Result<Self, Refused> {
+    pub(super) fn code(code: i32) -> Result<Self, Refused> {
         Ok(Self { code, payload: KVec::new() })
     }
 
@@ -65,7 +66,7 @@ impl Done {
     }
 }
 
-fn invalid(info: &'static str) -> Refused {
+pub(super) fn invalid(info: &'static str) -> Refused {
     Refused { code: ret::INVALID_REQUEST, info }
 }
 
@@ -78,11 +79,11 @@ fn raw_container(attributes: &[u8], number: u16) -> Option<&[u8]> {
 
 /// What CFG_CONTEXT names.
 #[derive(Default)]
-struct Named<'a> {
-    volume: Option<u32>,
-    name: Option<&'a [u8]>,
-    own: Option<&'a [u8]>,
-    peer: Option<&'a [u8]>,
+pub(super) struct Named<'a> {
+    pub(super) volume: Option<u32>,
+    pub(super) name: Option<&'a [u8]>,
+    pub(super) own: Option<&'a [u8]>,
+    pub(super) peer: Option<&'a [u8]>,
 }
 
 fn named<'a>(message: &Message<'a>) -> Named<'a> {
@@ -96,7 +97,7 @@ fn named<'a>(message: &Message<'a>) -> Named<'a> {
     }
 }
 
-fn container_of<'a>(message: &Message<'a>, number: u16) -> Option<Attribute<'a>> {
+pub(super) fn container_of<'a>(message: &Message<'a>, number: u16) -> Option<Attribute<'a>> {
     Attributes::new(message.attributes).find(number)
 }
 
@@ -105,7 +106,7 @@ fn flag(message: &Message<'_>, number: u16, attribute: u16) -> bool {
     found.and_then(|attribute| attribute.u8()).unwrap_or(0) != 0
 }
 
-fn mandatory(error: drbd_core::genl::config::ConfigError) -> Refused {
+pub(super) fn mandatory(error: drbd_core::genl::config::ConfigError) -> Refused {
     Refused { code: ret::MANDATORY_TAG, info: error.text() }
 }
 
@@ -114,7 +115,7 @@ fn run(registry: &Arc<Registry>, message: &Message<'_>) -> Result<Done, Refused>
     match message.command {
         command::NEW_RESOURCE => return new_resource(registry, message, &context),
         command::NEW_MINOR => return new_minor(registry, message, &context),
-        command::CONNECT => return connect(registry, message, &context),
+        command::CONNECT => return network::connect(registry, message, &context),
         command::DEL_RESOURCE | command::RESOURCE_OPTS | command::DOWN => {
             let resource = needs_resource(registry, &context)?;
             return for_resource(registry, message, &resource);
@@ -137,7 +138,7 @@ fn run(registry: &Arc<Registry>, message: &Message<'_>) -> Result<Done, Refused>
     for_device(registry, message, &device)
 }
 
-fn needs_resource(registry: &Registry, context: &Named<'_>) -> Result<Arc<Resource>, Refused> {
+pub(super) fn needs_resource(registry: &Registry, context: &Named<'_>) -> Result<Arc<Resource>, Refused> {
     let name = context.name.ok_or(invalid("unknown resource"))?;
     registry.resource(name).ok_or(Refused { code: ret::RES_NOT_KNOWN, info: "unknown resource" })
 }
@@ -183,15 +184,21 @@ fn new_resource(registry: &Registry, message: &Message<'_>, context: &Named<'_>)
 
 fn new_minor(registry: &Arc<Registry>, message: &Message<'_>, context: &Named<'_>) -> Result<Done, Refused> {
     let resource = needs_resource(registry, context)?;
+    // Checks 7 and 8 of every command come before those of this one.
+    if let Some(device) = registry.device(message.minor) {
+        if !Arc::ptr_eq(&device.resource, &resource) {
+            return Err(invalid("minor exists in different resource"));
+        }
+        if context.volume.is_some_and(|volume| volume != u32::from(device.volume)) {
+            return Err(invalid("minor exists as different volume"));
+        }
+    }
     if message.minor > 1_048_575 {
         return Err(invalid("requested minor out of range"));
     }
     let volume = context.volume.and_then(|volume| u16::try_from(volume).ok()).filter(|volume| *volume < u16::MAX);
     let volume = volume.ok_or(invalid("requested volume id out of range"))?;
     if let Some(device) = registry.device(message.minor) {
-        if !Arc::ptr_eq(&device.resource, &resource) {
-            return Err(invalid("minor exists in different resource"));
-        }
         let same = device.volume == volume;
         return if same && !message.exclusive { Done::ok() } else { Err(Refused::code(ret::MINOR_OR_VOLUME_EXISTS)) };
     }
@@ -311,85 +318,6 @@ fn delete_minor(registry: &Registry, device: &Arc<Device>) -> Result<Done, Refus
     Done::ok()
 }
 
-fn connect(registry: &Arc<Registry>, message: &Message<'_>, context: &Named<'_>) -> Result<Done, Refused> {
-    let resource = needs_resource(registry, context)?;
-    let (own, peer) = match (context.own.and_then(SocketAddress::from_bytes), context.peer.and_then(SocketAddress::from_bytes)) {
-        (Some(own), Some(peer)) => (own, peer),
-        _ => return Err(invalid("connection endpoint(s) missing")),
-    };
-    let mut net = KBox::new(NetConf::default(), GFP_KERNEL).map_err(|_| Refused::code(ret::NOMEM))?;
-    if let Some(found) = container_of(message, container::NET_CONF) {
-        net.read(found.payload).map_err(mandatory)?;
-    }
-    for other in registry.lists.lock().resources.iter() {
-        let control = other.control.lock();
-        if control.own_address == Some(own) {
-            return Err(Refused::code(ret::LOCAL_ADDR));
-        }
-        if control.peer_address == Some(peer) {
-            return Err(Refused::code(ret::PEER_ADDR));
-        }
-    }
-    let _admin = resource.admin.lock();
-    resource.collect_finished_receiver();
-    check_net(&resource, &net)?;
-    {
-        let mut control = resource.control.lock();
-        if control.cstate != Conn::StandAlone {
-            return Err(Refused::code(ret::NET_CONFIGURED));
-        }
-        control.net = Some(net);
-        control.own_address = Some(own);
-        control.peer_address = Some(peer);
-        control.cstate = Conn::Unconnected;
-        resource
-            .change_all(&mut control, Request::none().conn(Conn::Unconnected), Kind::Hard)
-            .map_err(|refusal| Refused::code(refusal.code()))?;
-    }
-    resource.start_receiver().map_err(|_| Refused::code(ret::NOMEM))?;
-    Done::code(1)
-}
-
-/// Option checks of CONNECT and CHG_NET_OPTS, and the algorithms.
-fn check_net(resource: &Resource, net: &NetConf) -> Result<(), Refused> {
-    use crate::kapi::crypto::Digest;
-    use kernel::str::CString;
-    if net.two_primaries() && net.protocol() != 3 {
-        return Err(Refused::code(ret::NOT_PROTO_C));
-    }
-    {
-        let control = resource.control.lock();
-        let stonith = control.volumes.iter().any(|volume| volume.disk.as_ref().is_some_and(|disk| disk.conf.fencing() == 2));
-        if net.protocol() == 1 && stonith {
-            return Err(Refused::code(ret::STONITH_AND_PROT_A));
-        }
-        if net.discard_my_data() && control.role() == Role::Primary {
-            return Err(Refused::code(ret::DISCARD_IMPOSSIBLE));
-        }
-    }
-    if net.on_congestion() != 0 && net.protocol() != 1 {
-        return Err(Refused::code(ret::CONG_NOT_PROTO_A));
-    }
-    let known = |name: &[u8], keyed: bool, code: i32| -> Result<(), Refused> {
-        if name.is_empty() {
-            return Ok(());
-        }
-        let text = core::str::from_utf8(name).map_err(|_| Refused::code(code))?;
-        let full = if keyed { CString::try_from_fmt(fmt!("hmac({})", text)) } else { CString::try_from_fmt(fmt!("{}", text)) };
-        let full = full.map_err(|_| Refused::code(ret::NOMEM))?;
-        Digest::new(&full).map(drop).map_err(|_| Refused::code(code))
-    };
-    known(net.csums_alg(), false, ret::CSUMS_ALG)?;
-    known(net.verify_alg(), false, ret::VERIFY_ALG)?;
-    known(net.integrity_alg(), false, ret::INTEGRITY_ALG)?;
-    known(net.cram_hmac_alg(), true, ret::AUTH_ALG)?;
-    if !net.integrity_alg().is_empty() {
-        pr_err!("{}: data-integrity-alg is not supported yet\n", resource.display_name());
-        return Err(Refused { code: ret::INTEGRITY_ALG, info: "data-integrity-alg is not supported by this version" });
-    }
-    Ok(())
-}
-
 fn for_connection(message: &Message<'_>, resource: &Arc<Resource>) -> Result<Done, Refused> {
     let _admin = resource.admin.lock();
     if message.command == command::DISCONNECT {
@@ -407,7 +335,7 @@ fn for_connection(message: &Message<'_>, resource: &Arc<Resource>) -> Result<Don
     if let Some(found) = container_of(message, container::NET_CONF) {
         net.read(found.payload).map_err(mandatory)?;
     }
-    check_net(resource, &net)?;
+    network::check_net(resource, &net)?;
     let mut control = resource.control.lock();
     let version = control.version;
     resource.connection.set_options(&net, version);
@@ -575,50 +503,4 @@ fn change_disk_options(message: &Message<'_>, resource: &Arc<Resource>, device: 
     }
     publish(&control, index, true);
     Done::ok()
-}
-
-impl Resource {
-    /// DISCONNECT (DC-2). The caller holds `admin`.
-    pub(crate) fn disconnect(&self, force: bool) -> Result<(), Refusal> {
-        if self.control.lock().cstate == Conn::StandAlone {
-            return Ok(());
-        }
-        if !force {
-            let plain = Request::none().conn(Conn::Disconnecting);
-            match self.ask_connection(plain) {
-                Ok(()) | Err(Refusal::AlreadyStandAlone | Refusal::InTransientState) => {}
-                Err(Refusal::PrimaryNop) => self.ask_connection(plain.pdsk(Disk::Outdated)).or_else(|refusal| {
-                    if refusal == Refusal::OutdateWithoutConnection { Ok(()) } else { Err(refusal) }
-                })?,
-                Err(Refusal::RefusedByPeer) => match self.ask_connection(plain.disk(Disk::Outdated)) {
-                    Ok(()) | Err(Refusal::IsDiskless | Refusal::LowerThanOutdated) => {}
-                    Err(refusal) => return Err(refusal),
-                },
-                Err(refusal) => return Err(refusal),
-            }
-        }
-        {
-            let mut control = self.control.lock();
-            control.cstate = Conn::Disconnecting;
-            let _ = self.change_all(&mut control, Request::none().conn(Conn::Disconnecting), Kind::Hard);
-        }
-        self.interrupt_receiver();
-        self.collect_receiver();
-        self.wait_control(120 * HZ, |control| control.cstate == Conn::StandAlone);
-        Ok(())
-    }
-
-    /// I/O is no longer suspended: frozen requests are sent again, or settled without the peer (EP-7, EP-8).
-    pub(crate) fn thaw(&self, device: &Arc<Device>) {
-        loop {
-            let (held, actions) = {
-                let mut plane = device.plane.lock();
-                let order = || self.connection.stamp();
-                let Some((slot, actions)) = plane.core.take_frozen(super::device::now(), order) else { break };
-                (actions.complete.and_then(|_| plane.take(slot)), actions)
-            };
-            device.finish(held, &actions);
-        }
-        self.connection.wake_sender();
-    }
 }

@@ -273,6 +273,7 @@ impl Resource {
                 return Ok(());
             }
             control.pending_change = Some(None);
+            control.asked = Some(request);
             let command = if control.version >= 100 { Command::ConnStChgReq } else { Command::StateChgReq };
             let packet = super::packets::state_change(control.version, 0, command, request);
             self.connection.enqueue_packet(0, packet);
@@ -280,7 +281,9 @@ impl Resource {
         self.wait_control(CHANGE_TIMEOUT_SECONDS * HZ, |control| {
             !matches!(control.pending_change, Some(None)) || control.cstate != Conn::WFReportParams
         });
-        match self.control.lock().pending_change.take().flatten() {
+        let mut control = self.control.lock();
+        control.asked = None;
+        match control.pending_change.take().flatten() {
             None | Some(1..) => Ok(()),
             Some(_) => Err(Refusal::RefusedByPeer),
         }

@@ -103,6 +103,10 @@ pub(crate) struct Device {
     pub(crate) blocked: Atomic<i32>,
     #[pin]
     pub(crate) log_work: Work<Device, 1>,
+    /// The disk failed by an I/O error, not by command.
+    pub(crate) failed_by_error: Atomic<bool>,
+    /// What the handshake found and user space has to hear: bits below.
+    pub(crate) split_brain: Atomic<u32>,
     /// Discards and write-zeroes for the local disk.
     #[pin]
     pub(crate) erases: SpinLockIrq<KVVec<super::erase::Erase>>,
@@ -448,6 +452,8 @@ impl Device {
                 launch_pending: Atomic::new(false),
                 blocked: Atomic::new(0),
                 log_work <- new_work!("drbd_log_work"),
+                failed_by_error: Atomic::new(false),
+                split_brain: Atomic::new(0),
                 erases <- new_spinlock_irq!(erases, "drbd_erases"),
                 erase_work <- new_work!("drbd_erase_work"),
                 bios,
@@ -490,6 +496,13 @@ impl Device {
         self.sequence.fetch_add(1, Relaxed).wrapping_add(1)
     }
 }
+
+/// A split brain was found, whatever becomes of it.
+pub(crate) const SPLIT_BRAIN_SEEN: u32 = 1;
+/// It was not resolved.
+pub(crate) const SPLIT_BRAIN_UNSOLVED: u32 = 2;
+/// This Primary would have become sync target (rr-conflict).
+pub(crate) const PRIMARY_LOST: u32 = 4;
 
 /// A local read failed: one in the low ten bits of the error count.
 pub(crate) const ERROR_READ: u32 = 1;

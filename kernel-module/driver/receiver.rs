@@ -72,6 +72,14 @@ fn stand_alone(resource: &Resource) {
     resource.flush_worker(10 * HZ);
     let mut control = resource.control.lock();
     let _ = resource.change_all(&mut control, Request::none().conn(Conn::StandAlone), Kind::Hard);
+    let configured = control.net.is_some();
+    drop(control);
+    // Listeners see the connection StandAlone with its addresses, then gone.
+    resource.flush_worker(10 * HZ);
+    if configured {
+        super::status::notify_connection(resource, super::status::Notify::Destroy);
+    }
+    let mut control = resource.control.lock();
     control.cstate = Conn::StandAlone;
     control.net = None;
     control.own_address = None;
@@ -496,12 +504,15 @@ fn clean_up(resource: &Arc<Resource>) {
         let mut control = resource.control.lock();
         control.state_sent = false;
         control.pending_change = None;
+        control.asked = None;
         for volume in control.volumes.iter_mut() {
             volume.pending_change = None;
             volume.peer_uuids = None;
             volume.peer_sizes = None;
             volume.receiving = None;
             volume.consider_resync = false;
+            volume.starting = None;
+            volume.target_finished = false;
         }
     }
     connection.ping_wait.wake_all();

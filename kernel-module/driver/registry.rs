@@ -22,6 +22,9 @@ pub(crate) struct Registry {
     pub(crate) log_queue: WorkQueue,
     /// Late acknowledgements.
     pub(crate) ack_queue: WorkQueue,
+    /// Held while a notification gets its number and is sent. Innermost of all mutexes.
+    #[pin]
+    pub(crate) notifications: Mutex<()>,
     /// Pages for data of the peers.
     pub(crate) pages: Arc<PagePool>,
 }
@@ -40,7 +43,11 @@ impl Registry {
         let pages = PagePool::new(512)?;
         let lists = Lists { resources: KVec::new(), devices: KVec::new() };
         Arc::pin_init(
-            pin_init!(Self { lists <- new_mutex!(lists, "drbd_lists"), log_queue, ack_queue, pages }),
+            pin_init!(Self {
+                lists <- new_mutex!(lists, "drbd_lists"),
+                notifications <- new_mutex!((), "drbd_notifications"),
+                log_queue, ack_queue, pages,
+            }),
             GFP_KERNEL,
         )
     }

@@ -349,7 +349,10 @@ impl Resource {
     fn refuse(&self, control: &mut Control, index: usize, reason: Reason, attaching: (bool, bool)) -> Result<Option<Conn>, End> {
         let name = self.display_name();
         match reason {
-            Reason::SplitBrain => pr_alert!("{}: Split-Brain detected but unresolved, dropping connection!\n", name),
+            Reason::SplitBrain => {
+                pr_alert!("{}: Split-Brain detected but unresolved, dropping connection!\n", name);
+                self.note_split_brain(control, index, super::device::SPLIT_BRAIN_SEEN | super::device::SPLIT_BRAIN_UNSOLVED);
+            }
             Reason::Unrelated => pr_alert!("{}: Unrelated data, aborting!\n", name),
             other => pr_err!("{}: connection refused: {:?}\n", name, other),
         }
@@ -362,6 +365,14 @@ impl Resource {
             return Ok(None);
         }
         Err(End::Refused)
+    }
+
+    fn note_split_brain(&self, control: &Control, index: usize, what: u32) {
+        if let Some(volume) = control.volumes.get(index) {
+            let seen = volume.device.split_brain.load(Relaxed);
+            volume.device.split_brain.store(seen | what, Release);
+            self.wake_worker();
+        }
     }
 
     /// Steps 8 and 9: takes over what the peer reported.

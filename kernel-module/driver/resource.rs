@@ -9,7 +9,7 @@ use super::prelude::*;
 use super::volume::Volume;
 use crate::kapi::module::ModuleRef;
 use drbd_core::genl::{FixedString, NetConf, ResourceOptions};
-use drbd_core::state::{Conn, Effects, Role, State};
+use drbd_core::state::{Conn, Effects, Request, Role, State};
 
 /// See the module text.
 #[pin_data]
@@ -73,6 +73,8 @@ pub(crate) struct Control {
     pub(crate) dry_run: bool,
     /// A connection-wide change that waits for the peer: its answer, when it came.
     pub(crate) pending_change: Option<Option<i32>>,
+    /// What was asked for the whole connection; in force when the peer agrees.
+    pub(crate) asked: Option<Request>,
     /// Ascending by number.
     pub(crate) volumes: KVec<Volume>,
     pub(crate) after: KVec<AfterChange>,
@@ -98,6 +100,7 @@ impl Control {
             discard_my_data: false,
             dry_run: false,
             pending_change: None,
+            asked: None,
             volumes: KVec::new(),
             after: KVec::new(),
             changes_queued: 0,

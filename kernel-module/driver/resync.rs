@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Resynchronisation: start, requests of the target, end (behaviour.md section 7).
 
+use super::helper::{self, Event};
 use super::prelude::*;
 use super::queue::Outgoing;
 use super::resource::{Control, Resource};
 use drbd_core::engine::volume_peer::Begin;
 use drbd_core::resync::{next_request, Limits};
-use drbd_core::state::{Conn, Disk, Request};
+use drbd_core::state::{Conn, Disk, Kind, Request};
 
 /// Largest resync request.
 const MAX_REQUEST_BYTES: u32 = 1 << 20;
@@ -17,12 +18,56 @@ pub(crate) fn now_ms() -> u64 {
 }
 
 impl Resource {
-    /// RS-4: a volume becomes source or target; counters start.
+    /// RS-1: both sides are ready. The worker goes on, because the helper is asked first.
     pub(crate) fn begin_resync(&self, control: &mut Control, index: usize, source: bool) {
+        if let Some(volume) = control.volumes.get_mut(index) {
+            volume.starting = Some(source);
+            self.wake_worker();
+        }
+    }
+
+    /// RS-2: the helper may forbid what is about to start, which ends the connection.
+    pub(crate) fn start_resyncs(self: &Arc<Self>) {
+        let list = self.connection.volume_list();
+        for device in list.volumes.iter() {
+            let starting = self.control.lock().volume(device.volume).and_then(|volume| volume.starting.take());
+            let Some(source) = starting else { continue };
+            let event = if source { Event::BeforeResyncSource } else { Event::BeforeResyncTarget };
+            let code = helper::call(self, device, event);
+            let mut control = self.control.lock();
+            let Some(index) = control.index(device.volume) else { continue };
+            let ready = control.volumes.get(index).is_some_and(|volume| {
+                let conn = volume.state.conn;
+                if source {
+                    matches!(conn, Conn::WFBitMapS | Conn::StartingSyncS | Conn::Ahead)
+                } else {
+                    matches!(conn, Conn::WFSyncUUID | Conn::StartingSyncT | Conn::Behind)
+                }
+            });
+            if !ready {
+                continue;
+            }
+            let forbidden = code > 0 && !(source && code == 3);
+            if forbidden {
+                pr_info!("drbd{}: {} handler returned {}, dropping connection.\n", device.minor, event.name(), code);
+                control.cstate = Conn::Disconnecting;
+                let _ = self.change_all(&mut control, Request::none().conn(Conn::Disconnecting), Kind::Hard);
+                drop(control);
+                self.interrupt_receiver();
+                continue;
+            }
+            self.resync_starts(&mut control, index, source);
+        }
+    }
+
+    /// RS-4: a volume becomes source or target; counters start.
+    fn resync_starts(&self, control: &mut Control, index: usize, source: bool) {
         let Some(volume) = control.volumes.get_mut(index) else { return };
         let bits = volume.device.plane.lock().core.bitmap.weight();
         volume.resync.start(bits, now_ms());
         volume.resync_cursor = 0;
+        volume.target_finished = false;
+        volume.progress_shown = (bits, now_ms());
         pr_info!("drbd{}: Began resync as {} (will sync {} KB [{} bits set]).\n",
             volume.device.minor, if source { "SyncSource" } else { "SyncTarget" }, bits * 4, bits);
         let request = if source {
@@ -36,7 +81,8 @@ impl Resource {
 
     /// A resync runs, so the worker has turns to make.
     pub(crate) fn has_resync(&self) -> bool {
-        self.control.lock().volumes.iter().any(|volume| volume.state.conn == Conn::SyncTarget)
+        let busy = |volume: &super::volume::Volume| volume.state.conn == Conn::SyncTarget || volume.target_finished;
+        self.control.lock().volumes.iter().any(busy)
     }
 
     /// One turn of every target (RX-6): asks for as many blocks as the pace allows.
@@ -86,6 +132,27 @@ impl Resource {
         }
     }
 
+    /// Tells listeners of progress, every two seconds at most.
+    pub(crate) fn show_progress(&self) {
+        let list = self.connection.volume_list();
+        for device in list.volumes.iter() {
+            let due = {
+                let mut control = self.control.lock();
+                let Some(volume) = control.volume(device.volume) else { continue };
+                let left = device.plane.lock().core.bitmap.weight();
+                let (shown, at) = volume.progress_shown;
+                let due = matches!(volume.state.conn, Conn::SyncSource | Conn::SyncTarget) && left < shown && now_ms().saturating_sub(at) > 2000;
+                if due {
+                    volume.progress_shown = (left, now_ms());
+                }
+                due
+            };
+            if due {
+                super::status::notify_progress(self, device.volume);
+            }
+        }
+    }
+
     /// RX-21, RX-22: a target whose last bit is clear tells the source.
     pub(crate) fn check_resync_end(self: &Arc<Self>) {
         let list = self.connection.volume_list();
@@ -98,6 +165,9 @@ impl Resource {
             };
             if finished {
                 self.finish_target(device.volume);
+            }
+            if self.control.lock().volume(device.volume).is_some_and(|volume| volume.target_finished) {
+                self.finish_source(device.volume);
             }
         }
     }
@@ -115,15 +185,27 @@ impl Resource {
         }
         let disk = if failed == 0 { Disk::UpToDate } else { Disk::Inconsistent };
         pr_info!("drbd{}: Resync done ({} bits failed)\n", control.volumes.get(index).map_or(0, |volume| volume.device.minor), failed);
+        let device = control.volumes.get(index).map(|volume| volume.device.clone());
         self.hard(&mut control, index, Request::none().conn(Conn::Connected).disk(disk).pdsk(Disk::UpToDate));
+        drop(control);
+        self.carry_out_changes();
+        super::status::notify_progress(self, number);
+        if let Some(device) = device {
+            helper::call(self, &device, Event::AfterResyncTarget);
+        }
     }
 
     /// The target reports the end (wire-protocol.md 13.3): the source follows when no bit is left.
     pub(crate) fn finish_source(self: &Arc<Self>, number: u16) {
-        let left = self.control.lock().volume(number).map_or(0, |volume| volume.device.plane.lock().core.bitmap.weight());
-        if left > 0 {
-            pr_info!("{}/{}: {} bits left at the end of the resync\n", self.display_name(), number, left);
-            return;
+        {
+            let mut control = self.control.lock();
+            let Some(volume) = control.volume(number) else { return };
+            let left = volume.device.plane.lock().core.bitmap.weight();
+            volume.target_finished = volume.state.conn == Conn::SyncSource && left > volume.resync.failed_bits;
+            if volume.target_finished {
+                // The acknowledgements travel on the other socket; the worker looks again.
+                return;
+            }
         }
         self.finish_source_uuids(number);
         let mut control = self.control.lock();

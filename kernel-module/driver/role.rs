@@ -124,6 +124,8 @@ impl Resource {
         if self.connection.link().is_none() {
             return;
         }
+        // What has been written is acknowledged first, so that the answer says the peer knows of it.
+        super::ack_receiver::send_acks(self);
         let seen = self.connection.pings_answered.load(Acquire);
         self.connection.ping_wanted.store(true, Release);
         super::ack_receiver::send_ping(self);

@@ -12,7 +12,7 @@ use drbd_core::genl::status::{
     write_resource_info, write_words, Context, DeviceStatistics, DiskInfo, PeerDeviceStatistics, Reason, StateInfo,
 };
 use drbd_core::genl::{command, container, ret, Attributes, Writer, NO_MINOR};
-use drbd_core::state::{Conn, Disk};
+use drbd_core::state::{Conn, Disk, State};
 
 /// Sequence numbers of the two generations of events.
 static EVENT_SEQUENCE: Atomic<u32> = Atomic::new(3);
@@ -25,6 +25,8 @@ pub(crate) enum Notify {
     Create = 1,
     Change = 2,
     Destroy = 3,
+    Call = 4,
+    Response = 5,
 }
 
 const CONTINUES: u32 = 0x8000;
@@ -406,9 +408,41 @@ fn peer_device_message(resource: &Resource, control: &Control, volume: &Volume, 
     })
 }
 
+/// Sends a notification; number and sending are one step, so that listeners see the numbers in order.
 fn notify(number: u8, minor: u32, payload: &[u8]) {
+    let Some(registry) = REGISTRY.get() else { return };
+    let _in_order = registry.notifications.lock();
     let sequence = NOTIFY_SEQUENCE.fetch_add(1, Relaxed);
     genl::multicast(number, minor, ret::NO_ERROR, sequence, payload);
+}
+
+/// The same for the older kind of event.
+fn notify_event(minor: u32, payload: &[u8]) {
+    let Some(registry) = REGISTRY.get() else { return };
+    let _in_order = registry.notifications.lock();
+    let sequence = EVENT_SEQUENCE.fetch_add(1, Relaxed);
+    genl::multicast(command::EVENT, minor, ret::NO_ERROR, sequence, payload);
+}
+
+/// A helper is about to be called about a volume, or has ended with a raw status.
+pub(crate) fn notify_helper(resource: &Arc<Resource>, device: &Arc<Device>, name: &'static str, status: Option<u32>) {
+    let control = resource.control.lock();
+    let Some(volume) = control.volumes.iter().find(|volume| volume.number() == device.volume) else { return };
+    let kind = if status.is_some() { Notify::Response } else { Notify::Call };
+    let payload = encode(|writer| {
+        context_of(resource, &control, Some(volume.number())).write(writer);
+        header(writer, kind as u32);
+        let open = writer.begin_reply(container::HELPER);
+        writer.string(1, name.as_bytes());
+        writer.u32(2, status.unwrap_or(0));
+        writer.end(open);
+    });
+    notify(command::HELPER, device.minor, &payload);
+    let reason = match status {
+        None => Reason::HelperCalled(name.as_bytes()),
+        Some(status) => Reason::HelperDone(name.as_bytes(), status),
+    };
+    notify_event(device.minor, &volume_status(resource, &control, volume, reason, false, None));
 }
 
 /// AC-1: one change of state as new-style and old-style events.
@@ -416,26 +450,62 @@ pub(crate) fn notify_change(resource: &Arc<Resource>, device: &Arc<Device>, chan
     let control = resource.control.lock();
     let Some(volume) = control.volumes.iter().find(|volume| volume.number() == change.volume) else { return };
     let (old, new) = (&change.old, &change.new);
-    let kind = Notify::Change as u32;
-    if old.role != new.role || old.is_suspended() != new.is_suspended() {
-        notify(command::RESOURCE_STATE, NO_MINOR, &resource_message(resource, &control, kind | CONTINUES, true));
+    let connection = |state: &State| (state.conn.number().min(9), state.peer);
+    let peer_device = |state: &State| (state.conn.number().max(9), state.pdsk, state.user_isp, state.peer_isp, state.aftr_isp);
+    let changed = [
+        old.role != new.role || old.is_suspended() != new.is_suspended(),
+        connection(old) != connection(new),
+        old.disk != new.disk,
+        peer_device(old) != peer_device(new) && control.net.is_some(),
+    ];
+    for (place, _) in changed.iter().enumerate().filter(|(_, changed)| **changed) {
+        let more = changed.iter().skip(place + 1).any(|later| *later);
+        let kind = Notify::Change as u32 | if more { CONTINUES } else { 0 };
+        match place {
+            0 => notify(command::RESOURCE_STATE, NO_MINOR, &resource_message(resource, &control, kind, true)),
+            1 => notify(command::CONNECTION_STATE, NO_MINOR, &connection_message(resource, &control, kind, true)),
+            2 => notify(command::DEVICE_STATE, device.minor, &device_message(resource, volume, kind, true)),
+            _ => notify(command::PEER_DEVICE_STATE, NO_MINOR, &peer_device_message(resource, &control, volume, kind, true)),
+        }
     }
-    if old.conn.number().min(9) != new.conn.number().min(9) || old.peer != new.peer {
-        notify(command::CONNECTION_STATE, NO_MINOR, &connection_message(resource, &control, kind | CONTINUES, true));
-    }
-    if old.disk != new.disk {
-        notify(command::DEVICE_STATE, device.minor, &device_message(resource, volume, kind | CONTINUES, true));
-    }
-    notify(command::PEER_DEVICE_STATE, NO_MINOR, &peer_device_message(resource, &control, volume, kind, true));
     let payload = volume_status(resource, &control, volume, Reason::StateChange(old.pack(), new.pack()), false, None);
-    let sequence = EVENT_SEQUENCE.fetch_add(1, Relaxed);
-    genl::multicast(command::EVENT, device.minor, ret::NO_ERROR, sequence, &payload);
+    notify_event(device.minor, &payload);
 }
 
 /// Creation and destruction of a resource.
 pub(crate) fn notify_resource(resource: &Resource, kind: Notify) {
     let control = resource.control.lock();
     notify(command::RESOURCE_STATE, NO_MINOR, &resource_message(resource, &control, kind as u32, kind != Notify::Destroy));
+}
+
+/// Creation and destruction of a configured connection, with what it means for every volume.
+pub(crate) fn notify_connection(resource: &Resource, kind: Notify) {
+    let control = resource.control.lock();
+    let create = kind != Notify::Destroy;
+    let count = control.volumes.len();
+    let connection = |more: bool| {
+        let flags = kind as u32 | if more { CONTINUES } else { 0 };
+        notify(command::CONNECTION_STATE, NO_MINOR, &connection_message(resource, &control, flags, create));
+    };
+    if create {
+        connection(count > 0);
+    }
+    for (at, volume) in control.volumes.iter().enumerate() {
+        let more = at + 1 < count || !create;
+        let flags = kind as u32 | if more { CONTINUES } else { 0 };
+        notify(command::PEER_DEVICE_STATE, NO_MINOR, &peer_device_message(resource, &control, volume, flags, create));
+    }
+    if !create {
+        connection(false);
+    }
+}
+
+/// Blocks got in sync since the last such event, or a resync as target has ended.
+pub(crate) fn notify_progress(resource: &Resource, number: u16) {
+    let control = resource.control.lock();
+    if let Some(volume) = control.volumes.iter().find(|volume| volume.number() == number) {
+        notify_event(volume.device.minor, &volume_status(resource, &control, volume, Reason::SyncProgress, false, None));
+    }
 }
 
 /// Creation and destruction of a volume.

@@ -31,6 +31,12 @@ pub(crate) struct Volume {
     /// All bits are set while disconnected: the activity log is not needed (metadata.md 6.3).
     pub(crate) log_suspended: bool,
     pub(crate) consider_resync: bool,
+    /// Bits left and time in ms at the last progress event.
+    pub(crate) progress_shown: (u64, u64),
+    /// The target has reported the end of the resync; some of its acknowledgements are still on their way.
+    pub(crate) target_finished: bool,
+    /// A resync is about to start, as source or not: the worker asks the helper first (RS-2).
+    pub(crate) starting: Option<bool>,
     /// Size of the device in sectors.
     pub(crate) sectors: u64,
     /// Bitmap being received.
@@ -77,6 +83,9 @@ impl Volume {
             frozen: 0,
             log_suspended: false,
             consider_resync: false,
+            starting: None,
+            target_finished: false,
+            progress_shown: (0, 0),
             sectors: 0,
             receiving: None,
             resync: Progress::new(),

@@ -4,6 +4,7 @@
 
 use super::control::publish;
 use super::device::Device;
+use super::helper::{self, Event};
 use super::prelude::*;
 use super::queue::Outgoing;
 use super::resource::{AfterChange, Resource};
@@ -27,17 +28,20 @@ pub(crate) fn run(resource: &Arc<Resource>, thread: &ThisThread) {
         resource.worker_woken.store(false, Release);
         resource.carry_out_changes();
         resource.handle_disk_errors();
+        resource.start_resyncs();
+        resource.announce_split_brains();
         if !crate::kapi::time::is_before(jiffies(), next_turn) {
             next_turn = jiffies().wrapping_add(jiffies_from_ms(TURN_MS));
             resource.resync_turn();
         }
         resource.check_resync_end();
+        resource.show_progress();
     }
     resource.carry_out_changes();
 }
 
 impl Resource {
-    fn carry_out_changes(self: &Arc<Self>) {
+    pub(crate) fn carry_out_changes(self: &Arc<Self>) {
         loop {
             let change = {
                 let mut control = self.control.lock();
@@ -78,6 +82,9 @@ impl Resource {
                     disk.crashed_primary = false;
                 }
             }
+            Effects::HELPER_PRIMARY_ON_INCONSISTENT => {
+                helper::call(self, device, Event::PrimaryOnInconsistent);
+            }
             Effects::SEND_SYNC_UUID => self.send_sync_uuid(number),
             Effects::GREET_ATTACHED_PEER | Effects::ANNOUNCE_ATTACH => {
                 self.greet(number, effect == Effects::ANNOUNCE_ATTACH, &change.new);
@@ -95,6 +102,9 @@ impl Resource {
             }
             Effects::START_FULL_SYNC => self.start_full_sync(number, change.new.conn),
             Effects::DISK_FAILED => {
+                if device.failed_by_error.xchg(false, Full) && self.calls_for_local_error(number) {
+                    helper::call(self, device, Event::LocalIoError);
+                }
                 if change.new.conn >= Conn::Connected {
                     let version = self.control.lock().version;
                     self.send(number, super::packets::state(version, number, &change.new));
@@ -204,7 +214,32 @@ impl Resource {
             let usable = control.volumes.get(index).is_some_and(|volume| volume.state.disk > Disk::Failed);
             if usable {
                 pr_err!("drbd{}: local disk failed, detaching\n", device.minor);
+                device.failed_by_error.store(true, Release);
                 self.hard(&mut control, index, Request::none().disk(Disk::Failed));
+            }
+        }
+    }
+
+    /// on-io-error is call-local-io-error.
+    fn calls_for_local_error(&self, number: u16) -> bool {
+        let mut control = self.control.lock();
+        let disk = control.volume(number).and_then(|volume| volume.disk.as_ref());
+        disk.is_some_and(|disk| disk.conf.on_io_error() == 1)
+    }
+
+    /// HS-22, HS-25: the receiver noted a split brain; user space hears of it from here.
+    fn announce_split_brains(self: &Arc<Self>) {
+        let list = self.connection.volume_list();
+        for device in list.volumes.iter() {
+            let seen = device.split_brain.xchg(0, Full);
+            if seen & super::device::SPLIT_BRAIN_SEEN != 0 {
+                helper::call(self, device, Event::InitialSplitBrain);
+            }
+            if seen & super::device::SPLIT_BRAIN_UNSOLVED != 0 {
+                helper::call(self, device, Event::SplitBrain);
+            }
+            if seen & super::device::PRIMARY_LOST != 0 {
+                helper::call(self, device, Event::PrimaryLost);
             }
         }
     }

@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: GPL-2.0
+//! CONNECT, the checks of network options, and DISCONNECT.
+
+use super::admin::{container_of, invalid, mandatory, needs_resource, Done, Named};
+use super::attach::Refused;
+use super::device::Device;
+use super::prelude::*;
+use super::registry::Registry;
+use super::resource::Resource;
+use super::status::{self, Notify};
+use crate::kapi::genl::Request as Message;
+use drbd_core::genl::{container, ret, NetConf};
+use drbd_core::state::{Conn, Disk, Kind, Refusal, Request, Role};
+
+pub(super) fn connect(registry: &Arc<Registry>, message: &Message<'_>, context: &Named<'_>) -> Result<Done, Refused> {
+    let resource = needs_resource(registry, context)?;
+    let (own, peer) = match (context.own.and_then(SocketAddress::from_bytes), context.peer.and_then(SocketAddress::from_bytes)) {
+        (Some(own), Some(peer)) => (own, peer),
+        _ => return Err(invalid("connection endpoint(s) missing")),
+    };
+    let mut net = KBox::new(NetConf::default(), GFP_KERNEL).map_err(|_| Refused::code(ret::NOMEM))?;
+    if let Some(found) = container_of(message, container::NET_CONF) {
+        net.read(found.payload).map_err(mandatory)?;
+    }
+    for other in registry.lists.lock().resources.iter() {
+        let control = other.control.lock();
+        if control.own_address == Some(own) {
+            return Err(Refused::code(ret::LOCAL_ADDR));
+        }
+        if control.peer_address == Some(peer) {
+            return Err(Refused::code(ret::PEER_ADDR));
+        }
+    }
+    let _admin = resource.admin.lock();
+    resource.collect_finished_receiver();
+    check_net(&resource, &net)?;
+    {
+        let mut control = resource.control.lock();
+        if control.cstate != Conn::StandAlone {
+            return Err(Refused::code(ret::NET_CONFIGURED));
+        }
+        control.net = Some(net);
+        control.own_address = Some(own);
+        control.peer_address = Some(peer);
+        drop(control);
+        status::notify_connection(&resource, Notify::Create);
+        let mut control = resource.control.lock();
+        control.cstate = Conn::Unconnected;
+        resource
+            .change_all(&mut control, Request::none().conn(Conn::Unconnected), Kind::Hard)
+            .map_err(|refusal| Refused::code(refusal.code()))?;
+    }
+    resource.start_receiver().map_err(|_| Refused::code(ret::NOMEM))?;
+    Done::code(1)
+}
+
+/// Option checks of CONNECT and CHG_NET_OPTS, and the algorithms.
+pub(super) fn check_net(resource: &Resource, net: &NetConf) -> Result<(), Refused> {
+    use crate::kapi::crypto::Digest;
+    use kernel::str::CString;
+    if net.two_primaries() && net.protocol() != 3 {
+        return Err(Refused::code(ret::NOT_PROTO_C));
+    }
+    {
+        let control = resource.control.lock();
+        let stonith = control.volumes.iter().any(|volume| volume.disk.as_ref().is_some_and(|disk| disk.conf.fencing() == 2));
+        if net.protocol() == 1 && stonith {
+            return Err(Refused::code(ret::STONITH_AND_PROT_A));
+        }
+        if net.discard_my_data() && control.role() == Role::Primary {
+            return Err(Refused::code(ret::DISCARD_IMPOSSIBLE));
+        }
+    }
+    if net.on_congestion() != 0 && net.protocol() != 1 {
+        return Err(Refused::code(ret::CONG_NOT_PROTO_A));
+    }
+    let known = |name: &[u8], keyed: bool, code: i32| -> Result<(), Refused> {
+        if name.is_empty() {
+            return Ok(());
+        }
+        let text = core::str::from_utf8(name).map_err(|_| Refused::code(code))?;
+        let full = if keyed { CString::try_from_fmt(fmt!("hmac({})", text)) } else { CString::try_from_fmt(fmt!("{}", text)) };
+        let full = full.map_err(|_| Refused::code(ret::NOMEM))?;
+        Digest::new(&full).map(drop).map_err(|_| Refused::code(code))
+    };
+    known(net.csums_alg(), false, ret::CSUMS_ALG)?;
+    known(net.verify_alg(), false, ret::VERIFY_ALG)?;
+    known(net.integrity_alg(), false, ret::INTEGRITY_ALG)?;
+    known(net.cram_hmac_alg(), true, ret::AUTH_ALG)?;
+    if !net.integrity_alg().is_empty() {
+        pr_err!("{}: data-integrity-alg is not supported yet\n", resource.display_name());
+        return Err(Refused { code: ret::INTEGRITY_ALG, info: "data-integrity-alg is not supported by this version" });
+    }
+    Ok(())
+}
+
+impl Resource {
+    /// DISCONNECT (DC-2). The caller holds `admin`.
+    pub(crate) fn disconnect(&self, force: bool) -> Result<(), Refusal> {
+        if self.control.lock().cstate == Conn::StandAlone {
+            return Ok(());
+        }
+        if !force {
+            let plain = Request::none().conn(Conn::Disconnecting);
+            match self.ask_connection(plain) {
+                Ok(()) | Err(Refusal::AlreadyStandAlone | Refusal::InTransientState) => {}
+                Err(Refusal::PrimaryNop) => self.ask_connection(plain.pdsk(Disk::Outdated)).or_else(|refusal| {
+                    if refusal == Refusal::OutdateWithoutConnection { Ok(()) } else { Err(refusal) }
+                })?,
+                Err(Refusal::RefusedByPeer) => match self.ask_connection(plain.disk(Disk::Outdated)) {
+                    Ok(()) | Err(Refusal::IsDiskless | Refusal::LowerThanOutdated) => {}
+                    Err(refusal) => return Err(refusal),
+                },
+                Err(refusal) => return Err(refusal),
+            }
+        }
+        {
+            let mut control = self.control.lock();
+            control.cstate = Conn::Disconnecting;
+            let _ = self.change_all(&mut control, Request::none().conn(Conn::Disconnecting), Kind::Hard);
+        }
+        self.interrupt_receiver();
+        self.collect_receiver();
+        self.wait_control(120 * HZ, |control| control.cstate == Conn::StandAlone);
+        Ok(())
+    }
+
+    /// I/O is no longer suspended: frozen requests are sent again, or settled without the peer (EP-7, EP-8).
+    pub(crate) fn thaw(&self, device: &Arc<Device>) {
+        loop {
+            let (held, actions) = {
+                let mut plane = device.plane.lock();
+                let order = || self.connection.stamp();
+                let Some((slot, actions)) = plane.core.take_frozen(super::device::now(), order) else { break };
+                (actions.complete.and_then(|_| plane.take(slot)), actions)
+            };
+            device.finish(held, &actions);
+        }
+        self.connection.wake_sender();
+    }
+}
