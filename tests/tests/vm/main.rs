@@ -8,6 +8,7 @@ mod hostile;
 mod interop;
 mod lifecycle;
 mod replication;
+mod tools;
 
 use anyhow::Result;
 use qemu_testbed::{Testbed, Vm};
