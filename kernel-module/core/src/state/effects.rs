@@ -143,11 +143,12 @@ pub fn effects_with(old: &State, new: &State, facts: &EffectFacts) -> Effects {
     let peer_took_over = new.pdsk < Disk::Inconsistent && new.peer == Role::Primary && old.peer != Role::Primary;
     set.add(Effects::NEW_CURRENT_UUID, (lost || peer_took_over) && own_usable && facts.bitmap_uuid_free);
     set.add(Effects::NEW_CURRENT_UUID_AT_ONCE, peer_took_over && own_usable && facts.bitmap_uuid_free);
-    let demoted = old.role == Role::Primary && new.role == Role::Secondary;
     let diskless_peer_demoted = new.pdsk < Disk::Inconsistent && old.peer == Role::Primary && new.peer == Role::Secondary;
-    // Also above Connected, unlike AC-12: from here on the superblock says Secondary, and the activity log no longer speaks for bits
-    // that are in memory alone.
-    set.add(Effects::WRITE_BITMAP, new.disk >= Disk::Inconsistent && (demoted || diskless_peer_demoted));
+    // More often than AC-11 and AC-12 say: whenever the superblock loses its Primary mark, the activity log no longer speaks for bits that
+    // are in memory alone.
+    let marked = |s: &State| md_flags(s) & crate::md::flags::PRIMARY != 0;
+    let unmarked = marked(old) && !marked(new);
+    set.add(Effects::WRITE_BITMAP, new.disk >= Disk::Inconsistent && (unmarked || diskless_peer_demoted));
     set.add(Effects::ANNOUNCE_ATTACH, old.disk == Disk::Attaching && new.disk == Disk::Negotiating && connected);
     set.add(Effects::SEND_STATE, tells_peer(old, new, facts.version));
     set.add(Effects::CHECK_DEPENDENCIES, touches_dependencies(old, new));
