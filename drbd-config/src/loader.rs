@@ -22,12 +22,14 @@ pub struct Loaded {
 }
 
 impl Loaded {
-    /// The exit code the errors call for; `None`: there are none.
+    /// The exit code the errors call for; `None`: there are none. The last one counts: it may be the one
+    /// that ended reading.
     pub fn exit(&self) -> Option<u8> {
-        self.diagnostics
+        let mut errors = self
+            .diagnostics
             .iter()
-            .find(|d| d.severity == Severity::Error)
-            .map(|d| d.exit)
+            .filter(|d| d.severity == Severity::Error);
+        errors.next_back().map(|d| d.exit)
     }
 }
 

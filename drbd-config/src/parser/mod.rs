@@ -93,7 +93,7 @@ impl Parser {
 
     fn skip(&mut self, keyword: &Token) -> Parsed<()> {
         let mut token = self.lexer.take()?;
-        if token.is_name() || token.kind == Kind::Number {
+        if token.is_name() {
             token = self.lexer.take()?;
         }
         if !token.is("{") {

@@ -51,6 +51,10 @@ impl Parser {
     /// `resource NAME { }` behind its keyword.
     pub(super) fn resource(&mut self) -> Parsed<()> {
         let name = self.name("a name for the resource")?;
+        if name.text.is_empty() || name.text.chars().any(char::is_control) {
+            let text = "a resource name cannot be empty or hold control characters";
+            return Err(Diagnostic::error(&name.position, text).with_exit(1));
+        }
         self.unique
             .claim("resource section", &name.text, &name.position)?;
         self.mark("{")?;

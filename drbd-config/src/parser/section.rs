@@ -158,13 +158,13 @@ impl Parser {
         if ["A", "B", "C"].contains(&upper.as_str()) {
             return Ok(upper);
         }
-        Err(Diagnostic::error(
-            &token.position,
-            format!(
-                "protocol '{}' does not exist: expected A, B or C",
-                token.text
-            ),
-        ))
+        let text = format!(
+            "protocol '{}' does not exist: expected A, B or C",
+            token.text
+        );
+        self.diagnostics
+            .push(Diagnostic::error(&token.position, text));
+        Ok(token.text)
     }
 
     /// `protocol X;`

@@ -82,7 +82,12 @@ impl Parser {
     fn volume_item(&mut self, token: &Token, owner: &Owner<'_>, volume: &mut Volume) -> Parsed<()> {
         match token.text.as_str() {
             "device" => {
-                self.once(token, volume.device.as_ref().map(|device| &device.position))?;
+                self.once(
+                    token,
+                    owner,
+                    volume.implicit,
+                    volume.device.as_ref().map(|device| &device.position),
+                )?;
                 volume.device = self.device(token)?;
                 self.claim_device(owner, volume)
             }
@@ -100,8 +105,9 @@ impl Parser {
                     (false, true) => section,
                     (false, false) => path,
                 };
-                self.once(token, before)?;
+                self.once(token, owner, volume.implicit, before)?;
                 if options {
+                    volume.disk_options.settings.clear();
                     return self.option_section(Place::Disk, &mut volume.disk_options);
                 }
                 let path = self.name("a path or '{' behind disk")?;
@@ -113,25 +119,42 @@ impl Parser {
                 Ok(())
             }
             _ => {
-                self.once(token, volume.meta_disk.as_ref().map(|meta| &meta.position))?;
+                self.once(
+                    token,
+                    owner,
+                    volume.implicit,
+                    volume.meta_disk.as_ref().map(|meta| &meta.position),
+                )?;
                 volume.meta_disk = Some(self.meta_disk(token)?);
                 Ok(())
             }
         }
     }
 
-    /// A statement may stand once in a volume.
-    fn once(&self, token: &Token, before: Option<&Position>) -> Parsed<()> {
-        match before {
-            Some(first) if !self.running => {
-                let text = format!(
-                    "there is a {} statement already: first used at {first}",
-                    token.text
-                );
-                Err(Diagnostic::error(&token.position, text))
-            }
-            _ => Ok(()),
+    /// A statement stands once without 'volume' in a host section. Elsewhere the last one holds, with a warning;
+    /// at resource level that is so for all but `device`.
+    fn once(
+        &mut self,
+        token: &Token,
+        owner: &Owner<'_>,
+        implicit: bool,
+        before: Option<&Position>,
+    ) -> Parsed<()> {
+        let Some(first) = before.filter(|_| !self.running) else {
+            return Ok(());
+        };
+        let text = format!(
+            "there is a {} statement already: first used at {first}",
+            token.text
+        );
+        if implicit && (token.text == "device" || owner.hosts().next().is_some()) {
+            return Err(Diagnostic::error(&token.position, text));
         }
+        self.diagnostics.push(Diagnostic::warning(
+            &token.position,
+            format!("{text}; this one holds"),
+        ));
+        Ok(())
     }
 
     /// `NAME;`, `minor N;` or `NAME minor N;`. Faulty names are collected; `None`: no minor known.
@@ -147,6 +170,9 @@ impl Parser {
         if token.is("minor") {
             minor = Some(self.plain_number("minor", 0, MINOR_MAX)?);
             token = self.lexer.take()?;
+        } else if name.is_none() && token.is(";") {
+            // as if the statement were not there: its absence is reported where the section ends
+            return Ok(None);
         } else if name.is_none() {
             return Err(self.wanted(&token, "a device name or 'minor'"));
         }

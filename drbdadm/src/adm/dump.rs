@@ -12,7 +12,7 @@ use drbd_config::{print, xml, Resource};
 pub fn run(session: &Session, command: &Command) -> Result<u8, Failure> {
     let is_xml = command.name == "dump-xml";
     let names = &session.args.names;
-    let everything = names.is_empty() || names.iter().any(|name| name == "all");
+    let everything = select::means_all(names);
     let verify = checks::wants_addresses(&session.args, command);
     if everything {
         if verify {

@@ -19,7 +19,12 @@ pub fn targets<'a>(session: &'a Session, command: &Command) -> Result<Vec<Target
     if session.config.resources.is_empty() {
         return Err(Failure::usage("no resources defined!"));
     }
-    if names.is_empty() || names.iter().any(|name| name == "all") {
+    if means_all(names) {
+        if command.name == "sh-udev" {
+            return Err(Failure::usage(
+                "sh-udev needs a single volume, 'all' is not possible",
+            ));
+        }
         return all(session);
     }
     let mut found = Vec::new();
@@ -30,6 +35,11 @@ pub fn targets<'a>(session: &'a Session, command: &Command) -> Result<Vec<Target
         eprintln!("{} is meant for one resource at a time", command.name);
     }
     Ok(found)
+}
+
+/// No names, or `all` in front of all others.
+pub fn means_all(names: &[String]) -> bool {
+    names.first().is_none_or(|name| name == "all")
 }
 
 /// All resources of this machine, the stacked ones with -S, the others without.

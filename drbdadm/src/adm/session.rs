@@ -70,10 +70,12 @@ impl Session {
         if let Some(code) = loaded.exit() {
             return Err(Failure::silent(code));
         }
+        let bound = Self::bound(args, command, loaded);
         if command.name == "sh-nop" {
+            // faults beyond the syntax are told, and not counted
             return Ok(None);
         }
-        Self::bound(args, command, loaded).map(Some)
+        bound.map(Some)
     }
 
     fn bound(args: Args, command: &Command, loaded: Loaded) -> Result<Self, Failure> {

@@ -151,10 +151,9 @@ fn status(session: &Session, runner: &Runner) -> Result<u8, Failure> {
             }
             first = false;
             println!("_conf_volume={}", volume.number);
-            let code = runner.run(
-                &target.resource.name,
-                &Call::setup(["sh-status", &minor(volume)]),
-            );
+            let call = Call::setup(["sh-status", &minor(volume)])
+                .words(session.args.setup_options.clone());
+            let code = runner.run(&target.resource.name, &call);
             if code != 0 {
                 return Ok(code);
             }
