@@ -611,7 +611,9 @@ impl<T: Storage> DataPlane<T> {
             return actions;
         }
         if entry.flags.may_complete() {
-            actions.complete = Some(entry.flags.succeeded());
+            // A copy on a disk that is being given up, or that a resync will overwrite, is none: the data that counts does not have it.
+            let counts = entry.flags.has(Flags::NET_OK) || self.gate.local_up_to_date;
+            actions.complete = Some(entry.flags.succeeded() && counts);
             if entry.flags.has(Flags::ON_LOG) {
                 actions.close_epoch = Some(entry.epoch);
             }
