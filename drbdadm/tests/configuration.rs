@@ -4,12 +4,13 @@
 //!
 //! The commands run in private host name and network namespaces, so that "alice" with her addresses is this machine.
 
+mod support;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
-use std::os::unix::fs::{symlink, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use support::{become_host, fixtures, quoted, run_apart, Scratch};
 
 /// Commands in the recordings; a lost case fails the test as a wrong one does.
 const RECORDED: usize = 1083;
@@ -30,9 +31,13 @@ struct Block {
     code: String,
 }
 
-fn fixtures() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/config/cases")
+fn cases() -> PathBuf {
+    fixtures().join("cases")
 }
+
+/// A drbdsetup that shows what it is told to.
+const STAND_IN: &str =
+    "#!/bin/sh\n[ -n \"$SHOW\" ] || exit 1\ncase \"$*\" in *show*) cat \"$SHOW\";; esac\n";
 
 /// Reads the blocks of an `expect.txt`.
 fn blocks(case: &str, text: &str) -> Vec<Block> {
@@ -79,13 +84,13 @@ fn blocks(case: &str, text: &str) -> Vec<Block> {
 }
 
 fn recorded() -> Vec<Block> {
-    let mut cases: Vec<PathBuf> = fs::read_dir(fixtures())
+    let mut places: Vec<PathBuf> = fs::read_dir(cases())
         .expect("fixtures")
         .flatten()
         .map(|e| e.path())
         .collect();
-    cases.sort();
-    cases
+    places.sort();
+    places
         .iter()
         .flat_map(|path| {
             let bytes = fs::read(path.join("expect.txt")).expect("expect.txt");
@@ -97,37 +102,6 @@ fn recorded() -> Vec<Block> {
             blocks(&name, &String::from_utf8_lossy(&bytes))
         })
         .collect()
-}
-
-/// A directory that goes away.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new() -> Self {
-        let path = std::env::temp_dir().join(format!("drbdadm-cases-{}", std::process::id()));
-        let _ = fs::remove_dir_all(&path);
-        fs::create_dir_all(&path).expect("scratch");
-        Self(path)
-    }
-
-    /// Stand-ins in front of the search path: our drbdadm, and a drbdsetup that shows what it is told to.
-    fn programs(&self) -> PathBuf {
-        let place = self.0.join("bin");
-        fs::create_dir_all(&place).expect("bin");
-        symlink(env!("CARGO_BIN_EXE_drbdadm"), place.join("drbdadm")).expect("link");
-        let stand_in = place.join("drbdsetup");
-        let script =
-            "#!/bin/sh\n[ -n \"$SHOW\" ] || exit 1\ncase \"$*\" in *show*) cat \"$SHOW\";; esac\n";
-        fs::write(&stand_in, script).expect("stand-in");
-        fs::set_permissions(&stand_in, fs::Permissions::from_mode(0o755)).expect("mode");
-        place
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
 }
 
 fn copy_tree(from: &Path, to: &Path) {
@@ -142,10 +116,6 @@ fn copy_tree(from: &Path, to: &Path) {
     }
 }
 
-fn quoted(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "'\\''"))
-}
-
 /// A script that runs blocks with the same host name and addresses; what they did is left in files by number.
 fn script(
     scratch: &Path,
@@ -154,18 +124,7 @@ fn script(
     addresses: &str,
     group: &[(usize, &Block)],
 ) -> String {
-    let mut text = format!(
-        "hostname {} && ip link set lo up || exit 99\n",
-        quoted(host)
-    );
-    for address in addresses.split_whitespace() {
-        let (family, length) = if address.contains(':') {
-            ("-6", "128 dev lo nodad")
-        } else {
-            ("-4", "32 dev lo")
-        };
-        let _ = writeln!(text, "ip {family} addr add {address}/{length} 2>/dev/null");
-    }
+    let mut text = become_host(host, addresses);
     let _ = writeln!(
         text,
         "export PATH={}:$PATH LC_ALL=C",
@@ -191,26 +150,6 @@ fn script(
         );
     }
     text
-}
-
-fn run_group(scratch: &Path, script: &str) {
-    let mut command = Command::new("unshare");
-    if fs::metadata("/proc/self")
-        .map(|data| std::os::unix::fs::MetadataExt::uid(&data))
-        .expect("own user")
-        != 0
-    {
-        command.arg("--map-root-user");
-    }
-    let status = command
-        .args(["-u", "-n", "sh", "-c", script])
-        .current_dir(scratch)
-        .status();
-    let status = status.expect("this test needs unshare (util-linux)");
-    assert!(
-        status.success(),
-        "private host name and network namespaces cannot be made: {status}"
-    );
 }
 
 /// The text with what may differ replaced.
@@ -289,12 +228,12 @@ fn judge(scratch: &Path, number: usize, block: &Block) -> Option<String> {
 fn every_recorded_command_line_has_the_recorded_outcome() {
     let recorded = recorded();
     assert_eq!(recorded.len(), RECORDED);
-    let scratch = Scratch::new();
-    let programs = scratch.programs();
+    let scratch = Scratch::new("drbdadm-cases");
+    let programs = scratch.programs(STAND_IN, &["drbdsetup"]);
     let mut groups: BTreeMap<(String, String), Vec<(usize, &Block)>> = BTreeMap::new();
     for (number, block) in recorded.iter().enumerate() {
         if !scratch.0.join(&block.case).exists() {
-            copy_tree(&fixtures().join(&block.case), &scratch.0.join(&block.case));
+            copy_tree(&cases().join(&block.case), &scratch.0.join(&block.case));
         }
         let key = (block.host.clone(), block.addresses.clone());
         groups.entry(key).or_default().push((number, block));
@@ -304,7 +243,7 @@ fn every_recorded_command_line_has_the_recorded_outcome() {
             for part in group.chunks(group.len().div_ceil(4)) {
                 let text = script(&scratch.0, &programs, host, addresses, part);
                 let place = scratch.0.clone();
-                scope.spawn(move || run_group(&place, &text));
+                scope.spawn(move || run_apart(&place, &text));
             }
         }
     });
