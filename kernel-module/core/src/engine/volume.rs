@@ -299,6 +299,10 @@ impl<T: Storage> DataPlane<T> {
             flags = flags.with(Flags::BITS_SET);
             launch.wake_sender = gate.notify_out_of_sync && newly > 0 && self.queue_notice(&entry, now, stamp);
         }
+        if gate.replicate && !gate.local {
+            // A disk that is being given up misses this, and the peer may not know that yet.
+            self.bitmap.set_range(entry.sector, entry.size_bytes);
+        }
         self.set_flags(slot, flags);
         if !gate.local && !gate.replicate {
             launch.complete = self.settle(slot).complete;
@@ -400,7 +404,12 @@ impl<T: Storage> DataPlane<T> {
         if !entry.flags.has(Flags::LOCAL_PENDING) {
             return Actions::default();
         }
-        self.set_flags(slot, entry.flags.without(Flags::LOCAL_PENDING).with_if(Flags::LOCAL_OK, ok));
+        let flags = entry.flags.without(Flags::LOCAL_PENDING).with_if(Flags::LOCAL_OK, ok);
+        if !ok {
+            // Now, because the bitmap is stored for the last time when the disk that failed has no access left.
+            self.bitmap.set_range(entry.sector, entry.size_bytes);
+        }
+        self.set_flags(slot, flags.with_if(Flags::BITS_SET, !ok));
         let mut actions = self.settle(slot);
         self.drop_local_reference(&mut actions);
         actions

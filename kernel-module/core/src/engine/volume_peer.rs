@@ -72,6 +72,14 @@ impl<T: Storage> DataPlane<T> {
         self.ranges.find_entry(&self.table, sector, size_bytes, blocks_peer_write)
     }
 
+    /// A replicated write was read from the data stream, and may have to wait for its epoch. What the peer's disk misses is noted now: by the
+    /// time the write begins, a later packet may have said that the peer has a disk again (AL-8).
+    pub fn peer_write_arrived(&mut self, sector: u64, size_bytes: u32) {
+        if self.gate.local && self.gate.log_peer_writes {
+            self.bitmap.set_range(sector, size_bytes);
+        }
+    }
+
     /// A replicated write has arrived with its data (wire 9.2). `may_set_in_sync` is its dp_flag.
     pub fn peer_write_begin(&mut self, sector: u64, size_bytes: u32, may_set_in_sync: bool) -> Begin {
         if !self.gate.local {
