@@ -50,7 +50,10 @@ impl Parser {
 
     /// `resource NAME { }` behind its keyword.
     pub(super) fn resource(&mut self) -> Parsed<()> {
-        let name = self.name("a name for the resource")?;
+        let name = match self.running {
+            true => self.running_name()?,
+            false => self.name("a name for the resource")?,
+        };
         if name.text.is_empty() || name.text.chars().any(char::is_control) {
             let text = "a resource name cannot be empty or hold control characters";
             return Err(Diagnostic::error(&name.position, text).with_exit(1));
@@ -66,6 +69,19 @@ impl Parser {
         self.body(&mut resource)?;
         self.config.resources.push(resource);
         Ok(())
+    }
+
+    /// The name in front of the brace; drbdsetup shows names without quotes, whatever is in them.
+    fn running_name(&mut self) -> Parsed<Token> {
+        let mut name = self.lexer.take()?;
+        while !self.lexer.peek()?.is("{") {
+            let more = self.lexer.take()?;
+            if more.kind == Kind::End {
+                return Err(self.wanted(&more, "'{'"));
+            }
+            name.text = format!("{} {}", name.text, more.text);
+        }
+        Ok(name)
     }
 
     /// Everything up to the closing brace, or to the end of the file right behind a statement.
