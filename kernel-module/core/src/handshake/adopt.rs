@@ -58,7 +58,10 @@ pub fn adopt(own: &State, peer: &State, peer_disk: Disk, conn: Conn, action: Opt
         Some(Action::Refuse(_)) if facts.dry_run_by_peer => return Adoption::ResetConnection,
         Some(Action::Refuse(_)) => return Adoption::Refuse,
     };
-    let negotiated = own.disk == Disk::Negotiating && matches!(conn, Conn::Connected | Conn::WFBitMapS);
+    // Data that was not compared with the peer's stays Negotiating: a peer that refused the attach says nothing (HS-41), and its next
+    // report must not make this disk current.
+    let compared = action.is_some() || peer.disk < Disk::Negotiating;
+    let negotiated = own.disk == Disk::Negotiating && compared && matches!(conn, Conn::Connected | Conn::WFBitMapS);
     let wanted = State {
         conn,
         pdsk,
@@ -114,6 +117,16 @@ mod tests {
         );
         let connected = State { conn: Conn::Connected, ..connecting() };
         assert_eq!(change(adopt(&connected, &peer, peer.disk, Conn::Connected, None, &facts)).1, Kind::Hard);
+    }
+
+    #[test]
+    fn hs_41_a_disk_that_was_not_compared_does_not_become_current() {
+        let own = State { conn: Conn::Connected, disk: Disk::Negotiating, pdsk: Disk::UpToDate, ..State::default() };
+        let facts = AdoptFacts { found_at_attach: Disk::UpToDate, ..AdoptFacts::default() };
+        let disk = |peer_disk: Disk, action| change(adopt(&own, &remote(peer_disk), peer_disk, Conn::Connected, action, &facts)).0.disk;
+        assert_eq!(disk(Disk::UpToDate, None), Disk::Negotiating, "the peer refused, and reports something else");
+        assert_eq!(disk(Disk::UpToDate, Some(Action::None)), Disk::UpToDate);
+        assert_eq!(disk(Disk::Diskless, None), Disk::UpToDate, "there is nothing to compare with");
     }
 
     #[test]
