@@ -68,14 +68,18 @@ impl Node {
     fn finish_role(&mut self, env: &mut Env) {
         let primary = self.state.role == Role::Primary;
         let alone = self.state.conn < Conn::Connected || self.state.pdsk <= DiskState::Failed;
-        if primary && alone && self.uuids.bitmap == 0 {
+        if primary && alone && self.attached && self.uuids.bitmap == 0 {
             self.uuids.new_current(env.random.next(), true);
         }
         if primary {
             self.discard_my_data = false;
         }
-        self.uuids.set_primary(primary);
-        self.effective = self.uuids.current;
+        if self.attached {
+            self.uuids.set_primary(primary);
+        }
+        if self.attached {
+            self.effective = self.uuids.current;
+        }
         self.write_superblock(env);
         if self.receiver == Receiver::Serving && self.state.conn >= Conn::Connected {
             let word = self.state.pack().to_be_bytes();

@@ -2,11 +2,13 @@
 //! Power on: `drbdmeta apply-al`, then attach.
 
 use crate::disk::Disk;
+use crate::heap::{LogSlots, Pages};
 use crate::node::{Env, Node, Options, PAGES, SECTORS};
-use drbd_core::activity_log::FREE;
+use drbd_core::activity_log::{ActivityLog, FREE};
+use drbd_core::bitmap::Bitmap;
 use drbd_core::md::log_block::{self, Kind as BlockKind};
 use drbd_core::md::{flags, superblock, Index, Superblock, Uuids};
-use drbd_core::state::{attach, Disk as DiskState, Fencing, Kind, Request};
+use drbd_core::state::{attach, Disk as DiskState, Fencing, Kind, Request, Role};
 
 /// Bytes of bitmap an extent stands for.
 const EXTENT_BITMAP_BYTES: usize = 128;
@@ -89,14 +91,28 @@ impl Node {
         let trace = std::mem::take(&mut self.trace);
         *self = Node { alive: true, trace, ..Node::off(self.me, disk, &env.options) };
         self.note("boot".to_owned());
+        self.attach(env);
+    }
+
+    /// The disk is attached, to a node that has been up for a while or not.
+    pub fn attach(&mut self, env: &mut Env) {
         self.apply_log();
         let found = self.stored_superblock();
         let layout = found.validate(Index::FlexibleExternal, 4096).expect("valid metadata");
         assert_eq!(layout, self.layout);
+        if attach::holds_other_data(&self.state, self.effective, found.uuids.current) {
+            return;
+        }
+        if self.change(&env.options, Request::none().disk(DiskState::Attaching), Kind::Soft).is_err() {
+            return;
+        }
+        self.attached = true;
         self.uuids = found.uuids;
         self.flags = found.flags & !flags::AL_CLEAN;
         self.crashed_primary = attach::crashed_primary(found.flags, false);
-        self.change(&env.options, Request::none().disk(DiskState::Attaching), Kind::Soft).unwrap();
+        // Numbers start at 0, and so does the ring: a first transaction that is torn has to be at position 0 (metadata.md 6.4).
+        self.plane.log = ActivityLog::new(LogSlots::new(env.options.log_slots));
+        self.plane.bitmap = Bitmap::new(Pages::new(PAGES), SECTORS);
         if attach::sets_all_bits(found.flags, self.crashed_primary) {
             self.set_all_bits(env);
         } else {
@@ -105,11 +121,35 @@ impl Node {
                 self.plane.bitmap.load_page(page, &bytes);
             }
         }
-        self.uuids.set_primary(false);
-        self.effective = self.uuids.current;
+        self.uuids.set_primary(self.state.role == Role::Primary);
         let end = attach::conclude(&self.state, attach::found(found.flags, self.state.pdsk, Fencing::DontCare));
-        assert!(!end.negotiates);
-        self.change(&env.options, end.request, Kind::Soft).unwrap();
+        if end.negotiates {
+            self.found = Some(attach::found(found.flags, self.state.pdsk, Fencing::DontCare));
+            self.peer_uuids = None;
+        } else {
+            self.effective = self.uuids.current;
+        }
+        self.change(&env.options, end.request, Kind::Hard).unwrap();
         self.write_superblock(env);
+    }
+
+    /// The disk is being given up: first no request uses it any more.
+    pub fn give_up_disk(&mut self, env: &mut Env) {
+        self.hard(&env.options, Request::none().disk(DiskState::Failed));
+    }
+
+    /// The last access has ended.
+    pub fn disk_drained(&mut self, env: &mut Env) {
+        self.draining = false;
+        self.write_bitmap(env);
+        self.write_superblock(env);
+        self.hard(&env.options, Request::none().disk(DiskState::Diskless));
+    }
+
+    pub fn let_go_of_disk(&mut self) {
+        if self.state.disk == DiskState::Diskless {
+            self.attached = false;
+            self.uuids = Uuids::default();
+        }
     }
 }

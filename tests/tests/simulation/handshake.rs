@@ -10,20 +10,27 @@ use drbd_core::handshake::uuids::{self, OwnFlags, UuidsFacts, UuidsVerdict};
 use drbd_core::handshake::{adopt, decide, must_repeat, resync_end, Action, AdoptFacts, Adoption, Policies, Situation};
 use drbd_core::md::Uuids;
 use drbd_core::resync::{next_request, Limits};
-use drbd_core::state::{Conn, Disk as DiskState, Kind, Request, Role, State};
+use drbd_core::state::{Conn, Disk as DiskState, Request, State};
 use drbd_core::wire::packet::{decode_sync_uuid, decode_word};
-use drbd_core::wire::params::{max_bio_bytes, Protocol, Sizes, UuidsPacket};
+use drbd_core::wire::params::{max_bio_bytes, uuid_flags, Protocol, Sizes, UuidsPacket};
 use drbd_core::wire::Command;
 
 impl Node {
     fn own_uuids(&self) -> UuidsPacket {
-        let flags = OwnFlags { discard_my_data: self.discard_my_data, crashed_primary: self.crashed_primary, ..OwnFlags::default() };
+        let flags = OwnFlags {
+            discard_my_data: self.discard_my_data,
+            crashed_primary: self.crashed_primary,
+            found_at_late_attach: self.found.map(|found| found.0),
+            skip_initial_sync: false,
+        };
         uuids::own_packet(&self.uuids, self.plane.bitmap.weight(), &flags)
     }
 
     pub fn send_uuids(&mut self) {
-        let packet = self.own_uuids();
-        self.enqueue_packet(Command::Uuids, &packet.encode());
+        if self.state.sends_uuids() {
+            let packet = self.own_uuids();
+            self.enqueue_packet(Command::Uuids, &packet.encode());
+        }
     }
 
     fn protocol(env: &Env, discard_my_data: bool) -> Protocol<'static> {
@@ -47,7 +54,7 @@ impl Node {
         let length = Self::protocol(env, self.discard_my_data).encode(VERSION, &mut out);
         self.transmit(env, Stream::Data, Self::packet(Command::Protocol, &out[..length], 0, Vec::new()));
         let sizes = Sizes {
-            disk_sectors: SECTORS,
+            disk_sectors: if self.attached { SECTORS } else { 0 },
             user_sectors: 0,
             current_sectors: SECTORS,
             max_bio_bytes: max_bio_bytes(VERSION),
@@ -57,8 +64,10 @@ impl Node {
         let mut out = [0; Sizes::MAX_BYTES];
         let length = sizes.encode(&mut out);
         self.transmit(env, Stream::Data, Self::packet(Command::Sizes, &out[..length], 0, Vec::new()));
-        let packet = self.own_uuids().encode();
-        self.transmit(env, Stream::Data, Self::packet(Command::Uuids, &packet, 0, Vec::new()));
+        if self.state.sends_uuids() {
+            let packet = self.own_uuids().encode();
+            self.transmit(env, Stream::Data, Self::packet(Command::Uuids, &packet, 0, Vec::new()));
+        }
         let state = self.state.pack().to_be_bytes();
         self.transmit(env, Stream::Data, Self::packet(Command::State, &state, 0, Vec::new()));
         self.hard(&env.options, Request::none().conn(Conn::WFReportParams));
@@ -72,12 +81,17 @@ impl Node {
                 let peer = Protocol::decode(command, VERSION, body).unwrap();
                 drbd_core::handshake::protocol::match_protocol(&Self::protocol(env, false), &peer).unwrap();
             }
-            Command::Sizes => assert_eq!(Sizes::decode(FEATURES, body).unwrap().disk_sectors, SECTORS),
+            Command::Sizes => assert!([0, SECTORS].contains(&Sizes::decode(FEATURES, body).unwrap().disk_sectors)),
             Command::Uuids => {
                 let packet = UuidsPacket::decode(body).unwrap();
                 let facts = UuidsFacts { own: self.state, uuids: self.uuids, effective: self.effective, version: VERSION };
                 self.peer_uuids = Some(packet);
-                assert_eq!(uuids::received(&facts, &packet), UuidsVerdict::Remember);
+                match uuids::received(&facts, &packet) {
+                    UuidsVerdict::Remember => {}
+                    UuidsVerdict::AdoptGeneration(current) => self.effective = current,
+                    UuidsVerdict::Refuse { .. } => self.lose(env, Conn::Disconnecting),
+                    other => panic!("{other:?}"),
+                }
             }
             Command::State => self.receive_state(env, State::unpack(decode_word(command, body).unwrap()).unwrap()),
             Command::SyncUuid => self.receive_sync_uuid(env, decode_sync_uuid(body).unwrap()),
@@ -89,7 +103,7 @@ impl Node {
     fn receive_state(&mut self, env: &mut Env, peer: State) {
         let facts = ReportFacts {
             has_peer_uuids: self.peer_uuids.is_some(),
-            peer_found_inconsistent: false,
+            peer_found_inconsistent: self.peer_uuids.is_some_and(|packet| packet.flags & uuid_flags::INCONSISTENT != 0),
             consider_resync: std::mem::take(&mut self.consider_resync),
         };
         match interpret(&self.state, &peer, &facts) {
@@ -108,7 +122,10 @@ impl Node {
         let decision = decide(&Situation {
             own: uuids::peer_side(&self.own_uuids(), self.state.role),
             peer: uuids::peer_side(&packet, peer.role),
-            own_disk: self.state.disk,
+            own_disk: match (self.state.disk, self.found) {
+                (DiskState::Negotiating, Some(found)) => found.0,
+                (disk, _) => disk,
+            },
             live_disk: self.state.disk,
             peer_disk,
             version: VERSION,
@@ -121,7 +138,6 @@ impl Node {
         env.oracle.say(format_args!("n{} rule {}: own {:x?} peer {:x?}", self.me, decision.comparison.rule, self.uuids.to_array(), packet.uuids));
         match decision.comparison.correction {
             Correction::None => {}
-            Correction::Own(set) if env.options.duties.defer_own_correction => self.correction = Some(set),
             Correction::Own(set) => {
                 self.uuids = set;
                 self.write_superblock(env);
@@ -139,7 +155,12 @@ impl Node {
 
     fn adopt(&mut self, env: &mut Env, peer: &State, peer_disk: DiskState, conn: Conn, action: Option<Action>) {
         let old = self.state;
-        match adopt(&old, peer, peer_disk, conn, action, &AdoptFacts::default()) {
+        let facts = AdoptFacts { found_at_attach: self.found.map_or(DiskState::Diskless, |found| found.0), ..AdoptFacts::default() };
+        match adopt(&old, peer, peer_disk, conn, action, &facts) {
+            Adoption::FailOwnDisk => {
+                self.hard(&env.options, Request::none().disk(DiskState::Failed));
+                self.receive_state(env, *peer);
+            }
             Adoption::Refuse => self.lose(env, Conn::Disconnecting),
             Adoption::Change { wanted, kind, .. } => {
                 if self.change(&env.options, Request::whole(&wanted), kind).is_err() {
@@ -158,7 +179,10 @@ impl Node {
 
     /// UU-10, RS-4.
     fn receive_sync_uuid(&mut self, env: &mut Env, sync: u64) {
-        assert_eq!(self.state.conn, Conn::WFSyncUUID);
+        if self.state.conn != Conn::WFSyncUUID {
+            // The disk went away meanwhile.
+            return;
+        }
         if env.options.duties.store_bitmap_before_resync {
             self.write_bitmap(env);
         }
@@ -227,7 +251,5 @@ impl Node {
         }
         self.effective = self.uuids.current;
         self.hard(&env.options, end.request);
-        let _ = Role::Primary;
-        let _ = Kind::Hard;
     }
 }

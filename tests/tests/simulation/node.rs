@@ -48,8 +48,10 @@ pub struct Duties {
     pub store_bitmap_before_demotion: bool,
     /// A source without bits left has on disk that the resync may be finished before it answers the ping that precedes the end.
     pub suspect_finished_resync: bool,
-    /// A correction of the own generations that says "that resync was finished" counts from the start of the next one.
-    pub defer_own_correction: bool,
+    /// The peer hears that the disk fails before it gets a write that has no copy here.
+    pub announce_failed_disk_first: bool,
+    /// The bitmap is sent when the peer has answered for all writes before it.
+    pub drain_before_bitmap: bool,
 }
 
 /// What is the same for a whole run.
@@ -167,8 +169,12 @@ pub struct Node {
     pub flags: u32,
     pub crashed_primary: bool,
     pub effective: u64,
-    /// Own generations from the start of the next resync on.
-    pub correction: Option<Uuids>,
+    /// The disk is attached, or being given up.
+    pub attached: bool,
+    /// Disk states as the attach found them, while Negotiating.
+    pub found: Option<(DiskState, DiskState)>,
+    /// The worker waits for the last access to a disk that is being given up.
+    pub draining: bool,
     pub peer_uuids: Option<UuidsPacket>,
     pub log_suspended: bool,
     pub uuid_pending: bool,
@@ -234,7 +240,9 @@ impl Node {
             flags: 0,
             crashed_primary: false,
             effective: 0,
-            correction: None,
+            attached: false,
+            found: None,
+            draining: false,
             peer_uuids: None,
             log_suspended: false,
             uuid_pending: false,
@@ -325,6 +333,7 @@ impl Node {
             state_sent: self.state_sent,
             is_open: self.plane.in_flight() > 0 || !self.waiting.is_empty(),
             generation_matches: self.effective & !1 == self.uuids.current & !1,
+            negotiated_disk: self.found,
             ..Facts::default()
         }
     }
@@ -351,14 +360,14 @@ impl Node {
             // The target may count as UpToDate by now: its report was lost.
             new.pdsk = DiskState::DUnknown;
         }
-        let effects = effects::effects(&old, &new, self.uuids.bitmap == 0);
+        let effects = effects::effects(&old, &new, self.attached && self.uuids.bitmap == 0);
         self.publish(options, false);
         self.state = new;
         self.flags = superblock_flags(self.flags, &new, self.crashed_primary);
         self.uuid_pending |= effects.has(Effects::NEW_CURRENT_UUID) && options.duties.store_generation_before_completion;
         self.consider_resync |= effects.has(Effects::CONSIDER_RESYNC);
-        let demoted = old.role == Role::Primary && new.role == Role::Secondary && effects.has(Effects::WRITE_BITMAP);
-        self.still_primary |= demoted && options.duties.store_bitmap_before_demotion;
+        let marked = |state: &State| effects::md_flags(state) & drbd_core::md::flags::PRIMARY != 0;
+        self.still_primary |= marked(&old) && !marked(&new) && effects.has(Effects::WRITE_BITMAP) && options.duties.store_bitmap_before_demotion;
         if effects.has(Effects::RESUME_LOG) {
             self.log_suspended = false;
         }
@@ -368,9 +377,20 @@ impl Node {
         if self.state_sent && new.conn != Conn::WFReportParams {
             self.state_sent = false;
         }
+        if new.disk != DiskState::Negotiating {
+            self.found = None;
+        }
         self.note(format!("{new}"));
+        if self.announces_at_once(options, &new, effects) {
+            self.enqueue_packet(Command::State, &new.pack().to_be_bytes());
+        }
         self.after.push_back(AfterChange { new, effects });
         self.publish(options, true);
+    }
+
+    /// The gate is still closed: what is queued now leaves before every request that the change gives another meaning.
+    fn announces_at_once(&self, options: &Options, new: &State, effects: Effects) -> bool {
+        effects.has(Effects::DISK_FAILED) && new.conn >= Conn::Connected && options.duties.announce_failed_disk_first
     }
 
     pub fn note(&mut self, text: String) {
@@ -399,7 +419,6 @@ impl Node {
             // A connection that is lost already gets no new generation: each would push an older one out of the history.
             Effects::SEND_SYNC_UUID if self.state.conn != Conn::SyncSource => {}
             Effects::SEND_SYNC_UUID => {
-                self.uuids = self.correction.take().unwrap_or(self.uuids);
                 let sync = self.uuids.start_as_source(env.random.next());
                 self.write_superblock(env);
                 self.enqueue_packet(Command::SyncUuid, &sync.to_be_bytes());
@@ -410,6 +429,20 @@ impl Node {
                 self.write_bitmap(env);
                 self.still_primary = false;
             }
+            Effects::GREET_ATTACHED_PEER | Effects::ANNOUNCE_ATTACH => {
+                self.send_uuids();
+                self.enqueue_packet(Command::State, &change.new.pack().to_be_bytes());
+            }
+            Effects::DISK_FAILED | Effects::DISK_GONE => {
+                let announced = self.announces_at_once(&env.options, &change.new, change.effects);
+                if change.new.conn >= Conn::Connected && !announced {
+                    self.enqueue_packet(Command::State, &change.new.pack().to_be_bytes());
+                }
+                self.draining = effect == Effects::DISK_FAILED;
+                if effect == Effects::DISK_GONE {
+                    self.let_go_of_disk();
+                }
+            }
             Effects::SEND_STATE => self.enqueue_packet(Command::State, &change.new.pack().to_be_bytes()),
             Effects::WRITE_SUPERBLOCK => self.write_superblock(env),
             _ => {}
@@ -418,7 +451,7 @@ impl Node {
 
     /// AC-9, UU-1.
     fn rotate_uuid(&mut self, env: &mut Env) {
-        if self.uuids.bitmap == 0 {
+        if self.attached && self.uuids.bitmap == 0 {
             self.uuids.new_current(env.random.next(), self.state.role == Role::Primary);
             self.effective = self.uuids.current;
         }
@@ -455,7 +488,7 @@ impl Node {
     }
 
     pub fn write_superblock(&mut self, env: &Env) {
-        if self.state.disk < DiskState::Attaching {
+        if !self.attached {
             return;
         }
         self.settle_data(env);
@@ -472,6 +505,9 @@ impl Node {
     }
 
     pub fn write_bitmap(&mut self, env: &Env) {
+        if !self.attached {
+            return;
+        }
         self.settle_data(env);
         self.write_pages(None);
         if !self.is_dying() {

@@ -115,7 +115,8 @@ impl Oracle {
         write.ended = Some(now);
         write.acked = true;
         write.certified = [local, local];
-        write.certified[1 - by] = remote;
+        // Under protocol A the peer may not have what was handed to the socket; then it is nowhere.
+        write.certified[1 - by] = remote && (local || protocol > 1);
         write.must[by] = local;
         write.must[1 - by] = remote && protocol > 1;
         let stable = write.fua || nonvolatile;
@@ -147,6 +148,14 @@ impl Oracle {
         }
     }
 
+    /// The disk of a node is given up: what was received, and not written yet, never will be.
+    pub fn disk_fails(&mut self, node: usize) {
+        let unwritten = self.protocol < 3;
+        for write in self.writes.iter_mut().filter(|write| unwritten && write.by != node) {
+            write.must[node] &= write.durable[node];
+        }
+    }
+
     /// The administrator lets this node's data go.
     pub fn discards(&mut self, node: usize) {
         self.discarded[node] = true;
@@ -162,7 +171,9 @@ impl Oracle {
 
     /// The target now has what the source has, durably; `until` then, when the source let go of it.
     pub fn resync_ended(&mut self, source: usize, target: usize, until: u64) {
-        self.lineage[target] = self.lineage[source].clone();
+        let mut lineage = self.lineage[source].clone();
+        lineage.extend(self.lineage[target].iter().filter(|tag| self.get(**tag).ended.is_none()));
+        self.lineage[target] = lineage;
         self.discarded[target] = false;
         for write in self.writes.iter_mut().filter(|write| write.ended.is_some_and(|ended| ended <= until)) {
             write.must[target] = write.must[source];
@@ -179,6 +190,11 @@ impl Oracle {
             write.must = [write.must[0] || write.must[1]; 2];
             write.certified = [write.certified[0] || write.certified[1]; 2];
         }
+    }
+
+    /// Writes were completed that the node has no copy of.
+    pub fn is_behind(&self, node: usize) -> bool {
+        self.writes.iter().any(|write| write.acked && write.certified[1 - node] && !write.certified[node])
     }
 
     /// A sector lies in a write that has not ended.

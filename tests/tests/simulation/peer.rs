@@ -18,7 +18,8 @@ impl Node {
     /// A write has arrived whole.
     pub fn run_write(&mut self, io: PeerIo) {
         self.peer_in_work += 1;
-        if io.flags & data_flags::SEND_RECEIVE_ACK != 0 {
+        // Without a disk it is not received in any sense that counts.
+        if io.flags & data_flags::SEND_RECEIVE_ACK != 0 && self.plane.gate().local {
             self.acknowledge(Command::RecvAck, &io);
         }
         if self.epochs_in.may_submit(io.epoch) {
@@ -55,7 +56,13 @@ impl Node {
                     self.acknowledge(Command::NegRsDReply, &io);
                     self.peer_in_work -= 1;
                 }
-                PeerKind::ResyncWrite => panic!("no disk fails here"),
+                PeerKind::ResyncWrite => {
+                    let (_, actions) = self.plane.resync_write_done(io.slot, false);
+                    self.acknowledge(Command::NegAck, &io);
+                    self.peer_in_work -= 1;
+                    self.resync_pending -= 1;
+                    self.follow(&actions);
+                }
             },
         }
     }

@@ -67,6 +67,7 @@ impl Node {
     fn receive_write(&mut self, data: &Data, size_bytes: u32, most: u32, content: Vec<(u64, u64)>) {
         check_range(data.sector, size_bytes.into(), most.into(), SECTORS).unwrap();
         let epoch = self.epochs_in.write_received().epoch;
+        self.plane.peer_write_arrived(data.sector, size_bytes);
         self.run_write(PeerIo {
             kind: PeerKind::Write,
             slot: u32::MAX,
@@ -155,6 +156,7 @@ impl Node {
             Command::RecvAck => Acknowledgement::Received,
             Command::WriteAck => Acknowledgement::Written,
             Command::RsWriteAck if !syncer => Acknowledgement::WrittenInSync,
+            Command::NegAck if syncer => return,
             Command::NegAck => Acknowledgement::Failed,
             Command::RsWriteAck => {
                 self.plane.mark_in_sync(ack.sector, ack.size_bytes);
@@ -197,7 +199,6 @@ impl Node {
         self.pending_change = None;
         self.answered = None;
         self.peer_uuids = None;
-        self.correction = None;
         self.receiving = None;
         self.consider_resync = false;
         self.finishing = false;

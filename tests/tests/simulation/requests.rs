@@ -48,6 +48,9 @@ impl Node {
 
     /// An empty flush of the application.
     pub fn submit_flush(&mut self, env: &mut Env) {
+        if self.plane.gate().open && !self.plane.gate().local {
+            return;
+        }
         let (order, closed) = (&mut self.order, self.closed_epoch);
         match self.plane.admit_read(0, 0, Flags::NONE, env.now as u32, || Self::stamp(order, closed)) {
             AdmitRead::Local => self.begin_io(Io::Flush(env.now)),

@@ -13,13 +13,17 @@ use drbd_core::wire::Command;
 
 impl Node {
     /// The sender has something to do.
-    pub fn may_send(&self) -> bool {
-        self.receiver == Receiver::Serving && (self.plane.peek_send().is_some() || !self.queue.is_empty())
+    pub fn may_send(&self, env: &Env) -> bool {
+        let next = self.queue.front();
+        let request = self.plane.peek_send().filter(|(_, order)| next.is_none_or(|(other, _)| order < other));
+        let bitmap_waits = matches!(next, Some((_, Item::Bitmap))) && self.plane.has_unacknowledged();
+        self.receiver == Receiver::Serving
+            && (request.is_some() || (next.is_some() && !(bitmap_waits && env.options.duties.drain_before_bitmap)))
     }
 
     /// A closed epoch waits for its barrier, and nothing else is to be sent.
-    pub fn idle_barrier_due(&self) -> bool {
-        self.receiver == Receiver::Serving && !self.may_send() && self.epochs_out.idle_barrier_due(self.closed_epoch)
+    pub fn idle_barrier_due(&self, env: &Env) -> bool {
+        self.receiver == Receiver::Serving && !self.may_send(env) && self.epochs_out.idle_barrier_due(self.closed_epoch)
     }
 
     pub fn send_barrier(&mut self, env: &mut Env) {

@@ -18,6 +18,7 @@ const PATIENCE: u32 = 200_000;
 #[derive(Clone, Copy, Debug)]
 enum Step {
     Work,
+    Drained,
     EndIo,
     Retry,
     Log,
@@ -132,12 +133,13 @@ impl World {
             let serving = node.receiver == Receiver::Serving;
             let has = |stream| serving && link.is_some_and(|link| link.has_message(node.me, stream));
             let rows = [
-                (!node.after.is_empty(), Step::Work),
+                (!node.after.is_empty() && !node.draining, Step::Work),
+                (node.draining && node.plane.local_references() == 0, Step::Drained),
                 (!node.ios.is_empty(), Step::EndIo),
                 (node.retry, Step::Retry),
                 (node.log_kicked && !node.plane.log.is_sealed(), Step::Log),
-                (node.may_send(), Step::Send),
-                (node.idle_barrier_due(), Step::Barrier),
+                (node.may_send(&self.env), Step::Send),
+                (node.idle_barrier_due(&self.env), Step::Barrier),
                 (has(Stream::Data) && !node.epochs_in.is_full(), Step::Data),
                 (has(Stream::Meta), Step::Meta),
                 (serving && !node.acks.is_empty(), Step::Acks),
@@ -174,6 +176,7 @@ impl World {
         let (node, env) = (&mut self.nodes[at], &mut self.env);
         match step {
             Step::Work => node.work(env),
+            Step::Drained => node.disk_drained(env),
             Step::EndIo => {
                 let index = env.random.index(node.ios.len());
                 node.end_io(env, index);
@@ -250,12 +253,12 @@ impl World {
                 self.env.oracle.resync_begins(at, other);
                 self.bits_cover_differences(at);
             }
-            (Conn::SyncTarget, Conn::Connected) if current => {
+            (Conn::SyncTarget, Conn::Connected) if self.nodes[at].state.disk == DiskState::UpToDate => {
                 let together = both && self.nodes[other].state.conn == Conn::SyncSource;
                 if together {
                     self.same_contents("after a resync");
                 }
-                let until = if together { self.env.now } else { self.left_at[other] };
+                let until = if both && self.nodes[other].state.conn >= Conn::Connected { self.env.now } else { self.left_at[other] };
                 self.env.oracle.resync_ended(other, at, until);
             }
             (Conn::WFReportParams, Conn::Connected) if current && both => {
@@ -318,7 +321,12 @@ impl World {
 
     fn fault(&mut self) {
         let at = self.env.random.index(2);
-        match self.env.random.below(6) {
+        match self.env.random.below(8) {
+            // One at a time, and not while a handshake looks at it: a copy that is nowhere can not be kept.
+            6 if self.nodes.iter().all(|node| node.alive && node.state.disk == DiskState::UpToDate && node.state.conn == Conn::Connected) => {
+                self.env.oracle.disk_fails(at);
+                self.nodes[at].give_up_disk(&mut self.env);
+            }
             0 | 1 => {
                 if let Some(link) = self.env.link.as_mut().filter(|link| !link.cut) {
                     let silent = self.env.random.once_in(2);
@@ -338,15 +346,33 @@ impl World {
         }
     }
 
+    /// A node alone whose bitmap counts from a generation makes no new one when it is promoted (UU-4). If the other node has gone on without it,
+    /// nobody can tell later that both did: the administrator has to know, and this one does.
+    fn would_split_unseen(&self, at: usize) -> bool {
+        let node = &self.nodes[at];
+        let alone = node.state.conn < Conn::Connected || node.state.pdsk <= DiskState::Failed;
+        alone && node.uuids.bitmap != 0 && self.env.oracle.is_behind(at)
+    }
+
+    /// Without the peer, a disk that missed writes is not brought back, nor any disk under a Primary.
+    fn may_attach(&self, at: usize) -> bool {
+        let node = &self.nodes[at];
+        let safe = node.state.conn >= Conn::Connected || (node.state.role == Role::Secondary && !self.env.oracle.is_behind(at));
+        node.state.disk == DiskState::Diskless && !node.attached && safe
+    }
+
     fn administer(&mut self) {
         let at = self.env.random.index(2);
+        let unseen = self.would_split_unseen(at);
+        let may_attach = self.may_attach(at);
         let (node, env) = (&mut self.nodes[at], &mut self.env);
         if !node.alive {
             return;
         }
         let current = node.state.disk == DiskState::UpToDate;
-        match env.random.below(10) {
-            0..=4 if node.state.role == Role::Secondary && current && node.may_promote() => {
+        match env.random.below(12) {
+            10 | 11 if may_attach => node.attach(env),
+            0..=4 if node.state.role == Role::Secondary && current && !unseen && node.may_promote() => {
                 node.promote(env);
                 self.check_new_primary(at);
             }
@@ -418,6 +444,8 @@ impl World {
                 }
             }
             self.settle();
+            self.attach_all();
+            self.settle();
             for node in &self.nodes {
                 let stuck = node.plane.in_flight() > 0 || !node.waiting.is_empty();
                 assert!(!stuck, "node {}: {} requests stuck, {} wait", node.me, node.plane.in_flight(), node.waiting.len());
@@ -429,6 +457,23 @@ impl World {
             self.settle();
         }
         panic!("the nodes do not come together");
+    }
+
+    /// Disks that are detached come back, while their node is alone: what they hold may have to be argued about.
+    fn attach_all(&mut self) {
+        for at in 0..2 {
+            if self.nodes[at].state.disk > DiskState::Negotiating {
+                continue;
+            }
+            self.nodes[at].demote(&mut self.env);
+            self.nodes[at].disconnect(&mut self.env);
+            self.settle();
+            let node = &mut self.nodes[at];
+            if node.state.disk == DiskState::Diskless && !node.attached {
+                node.attach(&mut self.env);
+            }
+            self.nodes[at].connect(&mut self.env, false);
+        }
     }
 
     /// Split brain: one of the nodes lets its data go.

@@ -204,6 +204,12 @@ impl<T: Storage> DataPlane<T> {
         self.pending_at_peer
     }
 
+    /// The peer still owes an answer about writes it was sent, if only that of their epoch. A bitmap sent before all have come may miss blocks
+    /// the peer turns out not to have.
+    pub const fn has_unacknowledged(&self) -> bool {
+        !self.transfer_log.is_empty()
+    }
+
     /// Replaces the published facts. When the gate opens, requests kept aside are admitted again.
     pub fn publish(&mut self, gate: Gate) -> Actions {
         let opened = gate.open && !self.gate.open;
