@@ -72,7 +72,7 @@ fn open(conf: &DiskConf) -> Result<Opened, Refused> {
 fn read_superblock(device: &Device, opened: &Opened) -> Result<Superblock, Refused> {
     let mut buffer = device.meta.lock();
     let sector = Superblock::sector(opened.index, opened.meta.capacity_sectors());
-    buffer.read(&opened.meta, sector, Some(METADATA_TIMEOUT_SECONDS * HZ)).map_err(|_| Refused::code(ret::IO_MD_DISK))?;
+    buffer.read(&opened.meta, sector, METADATA_TIMEOUT_SECONDS * HZ).map_err(|_| Refused::code(ret::IO_MD_DISK))?;
     Ok(Superblock::decode(buffer.bytes()))
 }
 
@@ -96,6 +96,12 @@ fn explain(device: &Device, error: MetaDataError) -> Refused {
     Refused::code(error.code())
 }
 
+/// How long a detach by force waits for the state Diskless before it reports success.
+const FORCED_DETACH_LIMIT: Jiffies = 2 * HZ;
+
+/// How long an attach waits for requests that the previous disk still has (AT-1).
+const PREVIOUS_DISK_LIMIT: Jiffies = 10 * HZ;
+
 impl Resource {
     /// ATTACH. The caller holds `admin`.
     pub(crate) fn attach(&self, device: &Arc<Device>, mut conf: DiskConf) -> Result<(), Refused> {
@@ -111,6 +117,11 @@ impl Resource {
                 return Err(Refused::code(ret::STONITH_AND_PROT_A));
             }
         }
+        // AT-1: what the previous disk still has in hand would be taken for requests of the new one.
+        if !device.idle.wait_timeout(PREVIOUS_DISK_LIMIT, || device.plane.lock().core.local_references() == 0) {
+            return Err(Refused { code: ret::DISK_CONFIGURED, info: "the previous disk has not answered all its requests yet" });
+        }
+        device.given_up.set(false);
         let opened = open(&conf)?;
         let found = read_superblock(device, &opened)?;
         let layout = found.validate(opened.index, opened.meta.capacity_sectors()).map_err(|error| explain(device, error))?;
@@ -299,6 +310,7 @@ impl Resource {
                 return Ok(2);
             }
             if force {
+                device.given_up.set(true);
                 self.hard(&mut control, index, request);
                 true
             } else {
@@ -308,10 +320,12 @@ impl Resource {
         if !changed {
             self.change_by_admin(number, request).map_err(|refusal| Refused::code(refusal.code()))?;
         }
-        let gone = self.wait_control(300 * HZ, |control| {
+        // DT-2: a disk given up by force is not waited for
+        let limit = if force { FORCED_DETACH_LIMIT } else { 300 * HZ };
+        let gone = self.wait_control(limit, |control| {
             control.volume(number).is_none_or(|volume| volume.state.disk == Disk::Diskless)
         });
-        if gone {
+        if gone || force {
             Ok(1)
         } else {
             Err(Refused::code(ret::INTR))
@@ -320,7 +334,9 @@ impl Resource {
 
     /// DT-3, in the worker: drains the disk, writes what is left, and releases it.
     pub(crate) fn drain_disk(&self, device: &Arc<Device>) {
-        device.idle.wait_timeout(super::metadata::METADATA_TIMEOUT_SECONDS * HZ, || device.plane.lock().core.local_references() == 0);
+        device.idle.wait_timeout(METADATA_TIMEOUT_SECONDS * HZ, || {
+            device.given_up.is_set() || device.plane.lock().core.local_references() == 0
+        });
         let _ = self.write_bitmap(device.volume);
         let _ = self.write_superblock(device.volume);
         let mut control = self.control.lock();

@@ -16,7 +16,7 @@ pub(crate) fn read(device: &Device, meta: &BlockDev, layout: &Layout) -> Result 
     let mut buffer = device.meta.lock();
     for page in 0..pages {
         let sector = layout.bitmap_sector() + page as u64 * PAGE_SECTORS;
-        buffer.read(meta, sector, Some(METADATA_TIMEOUT_SECONDS * HZ)).map_err(|_| EIO)?;
+        buffer.read(meta, sector, METADATA_TIMEOUT_SECONDS * HZ).map_err(|_| EIO)?;
         device.plane.lock().core.bitmap.load_page(page, buffer.bytes());
     }
     Ok(())
@@ -38,7 +38,7 @@ pub(crate) fn write_changed(device: &Device, meta: &BlockDev, layout: &Layout, o
             page
         };
         let sector = layout.bitmap_sector() + page as u64 * PAGE_SECTORS;
-        let written = buffer.write(meta, sector, super::metadata::RELAXED, Some(METADATA_TIMEOUT_SECONDS * HZ));
+        let written = buffer.write(meta, sector, super::metadata::RELAXED, METADATA_TIMEOUT_SECONDS * HZ);
         device.statistics.bitmap_writes.add(1);
         if written.is_err() {
             device.plane.lock().core.bitmap.dirty_page(page);
@@ -63,7 +63,8 @@ impl Resource {
         match found {
             Some((device, meta, layout)) => {
                 write_changed(&device, &meta, &layout, None)?;
-                meta.flush()
+                let flushed = device.meta.lock().flush(&meta, METADATA_TIMEOUT_SECONDS * HZ);
+                flushed.map_err(|_| EIO)
             }
             None => Ok(()),
         }

@@ -129,6 +129,8 @@ pub(crate) struct Device {
     /// The buffer for metadata blocks.
     #[pin]
     pub(crate) meta: Mutex<MetaBuffer>,
+    /// The disk is being detached by force: metadata is not waited for.
+    pub(crate) given_up: Arc<GivenUp>,
     pub(crate) pages: Arc<PagePool>,
     /// A local read, write or metadata access failed since the control plane last looked: bits of `error`.
     pub(crate) errors: Atomic<u32>,
@@ -431,6 +433,7 @@ impl Device {
             deferred: KVVec::with_capacity(super::acks::CAPACITY, GFP_KERNEL)?,
             backing: None,
         };
+        let given_up = Arc::new(GivenUp::default(), GFP_KERNEL)?;
         let bios = IoSet::new(IoKind::Parents, 64)?;
         let peer_ios = IoSet::new(IoKind::Pages, 16)?;
         let failed_reads = KVec::with_capacity(256, GFP_KERNEL)?;
@@ -465,7 +468,8 @@ impl Device {
                 peer_ios,
                 sequence: Atomic::new(0),
                 errors: Atomic::new(0),
-                meta <- new_mutex!(MetaBuffer::new()?, "drbd_meta"),
+                meta <- new_mutex!(MetaBuffer::new(given_up.clone())?, "drbd_meta"),
+                given_up,
                 pages: queue.pages.clone(),
             }? Error),
             GFP_KERNEL,

@@ -93,7 +93,7 @@ impl Device {
             layout.transaction_sector(plane.core.log.number())
         };
         let guarantees = if durable { DURABLE } else { RELAXED };
-        buffer.write(meta, sector, guarantees, Some(METADATA_TIMEOUT_SECONDS * HZ)).map_err(|_| EIO)?;
+        buffer.write(meta, sector, guarantees, METADATA_TIMEOUT_SECONDS * HZ).map_err(|_| EIO)?;
         self.statistics.log_writes.add(1);
         Ok(())
     }

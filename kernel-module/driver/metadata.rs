@@ -56,7 +56,7 @@ impl Resource {
         };
         let mut buffer = device.meta.lock();
         block.encode(buffer.bytes_mut());
-        let written = buffer.write(&meta, sector, guarantees, Some(METADATA_TIMEOUT_SECONDS * HZ));
+        let written = buffer.write(&meta, sector, guarantees, METADATA_TIMEOUT_SECONDS * HZ);
         drop(buffer);
         if written.is_err() {
             pr_err!("drbd{}: writing the superblock failed\n", device.minor);

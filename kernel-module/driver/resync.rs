@@ -108,7 +108,8 @@ impl Resource {
             let mut asked = 0;
             let mut wrapped = cursor == 0;
             while asked < blocks && self.connection.room_for_requests() > 0 {
-                let range = next_request(&device.plane.lock().core.bitmap, cursor, Limits { max_bytes: MAX_REQUEST_BYTES });
+                let max_bytes = MAX_REQUEST_BYTES.min((blocks - asked).saturating_mul(4096));
+                let range = next_request(&device.plane.lock().core.bitmap, cursor, Limits { max_bytes });
                 let Some(range) = range else {
                     if wrapped {
                         break;

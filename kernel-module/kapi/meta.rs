@@ -5,7 +5,7 @@ use super::bdev::BlockDev;
 use super::bio::{BlkStatus, Io, IoClient, IoKind, IoSet, Op, OpFlags};
 use super::page::{Page, PagePool, PAGE_BYTES};
 use super::sync::{Arc, Atomic, Relaxed};
-use super::time::Jiffies;
+use super::time::{Jiffies, HZ};
 use super::wait::{new_completion, Completion};
 use kernel::prelude::*;
 
@@ -17,8 +17,29 @@ pub(crate) const META_BLOCK_BYTES: usize = PAGE_BYTES;
 pub(crate) enum MetaError {
     /// The disk reported this.
     Status(BlkStatus),
-    /// The disk did not answer in time.
+    /// The disk did not answer in time, or was given up while it was waited for.
     TimedOut,
+}
+
+/// Said by anyone, at any time: nobody waits for this disk any more.
+pub(crate) struct GivenUp(Atomic<bool>);
+
+impl Default for GivenUp {
+    fn default() -> Self {
+        Self(Atomic::new(false))
+    }
+}
+
+impl GivenUp {
+    /// Sets or takes back the word. Any context.
+    pub(crate) fn set(&self, given_up: bool) {
+        self.0.store(given_up, Relaxed);
+    }
+
+    /// Whether the disk is given up.
+    pub(crate) fn is_set(&self) -> bool {
+        self.0.load(Relaxed)
+    }
 }
 
 /// What a metadata write guarantees.
@@ -29,6 +50,9 @@ pub(crate) struct MetaFlags {
     /// The block itself is durable when the write returns.
     pub(crate) fua: bool,
 }
+
+/// How often a wait looks whether the disk has been given up.
+const GIVEN_UP_CHECK: Jiffies = HZ / 4;
 
 /// The end of one transfer.
 #[pin_data]
@@ -53,11 +77,12 @@ pub(crate) struct MetaBuffer {
     pool: Arc<PagePool>,
     io: Io<Transfer>,
     page: Page,
+    given_up: Arc<GivenUp>,
 }
 
 impl MetaBuffer {
-    /// A block of zeros. Process context; fails with ENOMEM.
-    pub(crate) fn new() -> Result<Self> {
+    /// A block of zeros; transfers end early when `given_up` is set. Process context; fails with ENOMEM.
+    pub(crate) fn new(given_up: Arc<GivenUp>) -> Result<Self> {
         let set = IoSet::new(IoKind::Pages, 2)?;
         let pool = PagePool::new(2)?;
         let io = new_transfer(&set, &pool);
@@ -66,6 +91,7 @@ impl MetaBuffer {
             pool,
             io,
             page: Page::zeroed()?,
+            given_up,
         })
     }
 
@@ -80,12 +106,12 @@ impl MetaBuffer {
     }
 
     /// Reads the block at `sector` (512-byte units). Process context; waits at most `timeout`,
-    /// or as long as it takes. The contents are unchanged after an error.
+    /// or until the disk is given up. The contents are unchanged after an error.
     pub(crate) fn read(
         &mut self,
         dev: &BlockDev,
         sector: u64,
-        timeout: Option<Jiffies>,
+        timeout: Jiffies,
     ) -> Result<(), MetaError> {
         let flags = OpFlags {
             sync: true,
@@ -99,13 +125,13 @@ impl MetaBuffer {
     }
 
     /// Writes the block to `sector` (512-byte units). Process context; waits at most `timeout`,
-    /// or as long as it takes.
+    /// or until the disk is given up.
     pub(crate) fn write(
         &mut self,
         dev: &BlockDev,
         sector: u64,
         guarantees: MetaFlags,
-        timeout: Option<Jiffies>,
+        timeout: Jiffies,
     ) -> Result<(), MetaError> {
         let flags = OpFlags {
             sync: true,
@@ -119,25 +145,29 @@ impl MetaBuffer {
         self.transfer(dev, Op::Write, flags, sector, timeout)
     }
 
+    /// Makes durable what `dev` has completed so far. Process context; waits at most `timeout`, or until the disk is given up.
+    pub(crate) fn flush(&mut self, dev: &BlockDev, timeout: Jiffies) -> Result<(), MetaError> {
+        self.transfer(dev, Op::Flush, OpFlags { sync: true, ..OpFlags::default() }, 0, timeout)
+    }
+
     fn transfer(
         &mut self,
         dev: &BlockDev,
         op: Op,
         flags: OpFlags,
         sector: u64,
-        timeout: Option<Jiffies>,
+        timeout: Jiffies,
     ) -> Result<(), MetaError> {
         self.io.done.reinit();
         self.io
             .submit(dev, op, flags, sector)
             .map_err(|_| MetaError::Status(BlkStatus::IOERR))?;
-        match timeout {
-            None => self.io.done.wait(),
-            Some(limit) => {
-                if !self.io.done.wait_timeout(limit) {
-                    self.io = new_transfer(&self.set, &self.pool);
-                    return Err(MetaError::TimedOut);
-                }
+        let mut waited = 0;
+        while !self.io.done.wait_timeout(GIVEN_UP_CHECK) {
+            waited += GIVEN_UP_CHECK;
+            if waited >= timeout || self.given_up.is_set() {
+                self.io = new_transfer(&self.set, &self.pool);
+                return Err(MetaError::TimedOut);
             }
         }
         match BlkStatus::from_errno(self.io.status.load(Relaxed)) {

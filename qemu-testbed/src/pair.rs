@@ -176,6 +176,9 @@ impl Pair {
 
     /// Stops both machines, checks both kernel logs and removes the run's folder.
     pub fn finish(mut self) -> Result<()> {
+        for node in [&mut self.a, &mut self.b] {
+            node.check_leaks()?;
+        }
         self.a.power_cut();
         self.b.power_cut();
         self.a.check_kernel_log()?;

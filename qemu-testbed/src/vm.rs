@@ -5,7 +5,7 @@ use crate::agent::{Agent, Output, GUEST_LOOP};
 use crate::cpio::Archive;
 use crate::kernel_log;
 use crate::qmp::Qmp;
-use crate::testbed::Testbed;
+use crate::testbed::{Flavour, Testbed};
 use anyhow::{bail, Context, Result};
 use std::fs;
 use std::os::unix::net::UnixStream;
@@ -285,6 +285,19 @@ impl Vm {
                 found.len(),
                 console[at..].chars().take(4000).collect::<String>()
             );
+        }
+        Ok(())
+    }
+
+    /// On the debug kernel: fails if memory the driver allocated is reachable from nowhere.
+    pub fn check_leaks(&mut self) -> Result<()> {
+        if self.bed.flavour != Flavour::Debug || self.running.is_none() {
+            return Ok(());
+        }
+        let scan = "f=/sys/kernel/debug/kmemleak; [ -f $f ] || exit 0; echo scan > $f; sleep 6; echo scan > $f; cat $f";
+        let text = self.run(scan)?.text;
+        if text.contains("drbd") {
+            bail!("memory has leaked on {}:\n{}", self.options.name, text.chars().take(4000).collect::<String>());
         }
         Ok(())
     }

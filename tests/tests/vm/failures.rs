@@ -3,7 +3,7 @@
 
 use crate::{bed, check, scribble};
 use anyhow::{ensure, Result};
-use qemu_testbed::{Pair, PairOptions};
+use qemu_testbed::{Pair, PairOptions, Vm};
 use std::time::Duration;
 
 #[test]
@@ -90,5 +90,85 @@ fn plug_pulled() -> Result<()> {
         pair.compare_disks()
             .map_err(|e| e.context(format!("round {round}")))?;
     }
+    pair.finish()
+}
+
+/// The whole backing disk, through the device mapper.
+const WRAPPED: &str = "0 131072 linear /dev/vda 0";
+
+/// Puts a device-mapper target between the node's disk and its resource.
+fn wrap_disk(node: &mut Vm) -> Result<()> {
+    node.ok(&format!(
+        "modprobe dm-mod; dmsetup create back --noudevsync --noudevrules --table '{WRAPPED}' && dmsetup mknodes && ls /dev/mapper/back"
+    ))?;
+    node.ok("sed -i 's#/dev/vda#/dev/mapper/back#' /etc/drbd.conf")?;
+    Ok(())
+}
+
+#[test]
+fn a_failing_disk_is_detached_and_the_peer_serves() {
+    check(disk_errors());
+}
+
+/// The backing disk turns into one that fails every request: nothing is noticed above the
+/// device, and after its replacement only the difference is resynced.
+fn disk_errors() -> Result<()> {
+    let bed = bed();
+    let mut pair = Pair::boot(&bed, &PairOptions::new("io-error"))?;
+    wrap_disk(&mut pair.a)?;
+    for node in [&mut pair.a, &mut pair.b] {
+        node.ok("modprobe drbd && drbdadm -- --force create-md r0 && drbdadm up r0")?;
+    }
+    pair.wait_connected()?;
+    pair.a.ok("drbdadm primary --force r0")?;
+    pair.wait_synced(60)?;
+    scribble(&mut pair.a, "/dev/drbd0", 0, 100)?;
+    let sum = pair.a.ok("dd if=/dev/drbd0 bs=4k count=100 iflag=direct 2>/dev/null | sha256sum")?;
+    pair.a.ok("dmsetup suspend back && dmsetup load back --table '0 131072 error' && dmsetup resume back")?;
+    // a read that fails here is served by the peer, a write that fails here succeeds there
+    ensure!(pair.a.ok("dd if=/dev/drbd0 bs=4k count=100 iflag=direct 2>/dev/null | sha256sum")? == sum);
+    scribble(&mut pair.a, "/dev/drbd0", 4000, 50)?;
+    pair.a.wait_for(20, "cat /proc/drbd", "ds:Diskless/UpToDate")?;
+    pair.b.wait_for(20, "cat /proc/drbd", "ds:UpToDate/Diskless")?;
+    scribble(&mut pair.a, "/dev/drbd0", 9000, 50)?;
+    pair.a.ok(&format!("dmsetup suspend back && dmsetup load back --table '{WRAPPED}' && dmsetup resume back"))?;
+    pair.a.ok("drbdadm attach r0")?;
+    pair.wait_synced(60)?;
+    pair.a.ok("sync; drbdadm secondary r0")?;
+    std::thread::sleep(Duration::from_millis(500));
+    pair.compare_disks()?;
+    pair.finish()
+}
+
+#[test]
+fn a_hanging_disk_stops_no_command_for_ever() {
+    check(hanging_disk());
+}
+
+/// The backing disk does not answer any more: forced detach, the peer takes over, down ends.
+fn hanging_disk() -> Result<()> {
+    let bed = bed();
+    let mut pair = Pair::boot(&bed, &PairOptions::new("hang"))?;
+    wrap_disk(&mut pair.a)?;
+    for node in [&mut pair.a, &mut pair.b] {
+        node.ok("modprobe drbd && drbdadm -- --force create-md r0 && drbdadm up r0")?;
+    }
+    pair.wait_connected()?;
+    pair.a.ok("drbdadm primary --force r0")?;
+    pair.wait_synced(60)?;
+    pair.a.ok("dmsetup suspend --noflush --nolockfs back")?;
+    pair.a.ok("(dd if=/dev/urandom of=/dev/drbd0 bs=4k count=1 oflag=direct; echo done) > /tmp/dd 2>&1 &")?;
+    std::thread::sleep(Duration::from_secs(1));
+    pair.a.ok("drbdadm detach --force r0")?;
+    pair.a.wait_until(30, "cat /proc/drbd", "detaching or diskless", |t| {
+        t.contains("ds:Failed") || t.contains("ds:Diskless")
+    })?;
+    // the cause ends: everything comes to an end
+    pair.a.ok("dmsetup resume back")?;
+    pair.a.wait_for(30, "cat /tmp/dd", "done")?;
+    pair.a.wait_for(30, "cat /proc/drbd", "ds:Diskless/UpToDate")?;
+    pair.a.ok("drbdadm attach r0")?;
+    pair.wait_synced(60)?;
+    pair.a.ok("drbdadm secondary r0 && drbdadm down r0 && rmmod drbd")?;
     pair.finish()
 }

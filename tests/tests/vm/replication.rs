@@ -81,7 +81,7 @@ fn writes_during_a_resync_end_up_on_both_disks() {
 
 fn write_during_resync() -> Result<()> {
     let mut options = PairOptions::new("resync-writes");
-    options.disk = "c-plan-ahead 0; resync-rate 3M;".into();
+    options.disk = "c-plan-ahead 0; resync-rate 1M;".into();
     let mut pair = Pair::up(&bed(), &options)?;
     pair.a.ok("drbdadm primary --force r0")?;
     pair.a.wait_for(20, "cat /proc/drbd", "cs:SyncSource")?;
@@ -94,6 +94,7 @@ fn write_during_resync() -> Result<()> {
         pair.a.ok("cat /proc/drbd")?.contains("cs:SyncSource"),
         "the resync was over before the writes"
     );
+    pair.a.ok("drbdsetup disk-options 0 --c-plan-ahead=0 --resync-rate=100M")?;
     pair.wait_synced(60)?;
     settle(&mut pair)?;
     pair.compare_disks()?;
