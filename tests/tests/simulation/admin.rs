@@ -11,7 +11,7 @@ use drbd_core::wire::Command;
 impl Node {
     /// Asks for a change: decided here, or with the peer.
     fn ask(&mut self, env: &mut Env, request: Request, command: Command) -> Result<(), Refusal> {
-        if self.pending_change.is_some() {
+        if self.pending_change.is_some() || self.role_changed {
             return Err(Refusal::InTransientState);
         }
         let Some(new) = evaluate(&self.state, &request, Kind::Soft, &self.facts())? else { return Ok(()) };
@@ -38,7 +38,7 @@ impl Node {
         if request.conn_value() == Some(Conn::Disconnecting) {
             self.lose(env, Conn::Disconnecting);
         } else {
-            self.finish_role(env);
+            self.role_changed = true;
         }
     }
 
@@ -65,7 +65,8 @@ impl Node {
     }
 
     /// RO-4, RO-5.
-    fn finish_role(&mut self, env: &mut Env) {
+    pub fn finish_role(&mut self, env: &mut Env) {
+        self.role_changed = false;
         let primary = self.state.role == Role::Primary;
         let alone = self.state.conn < Conn::Connected || self.state.pdsk <= DiskState::Failed;
         if primary && alone && self.attached && self.uuids.bitmap == 0 {

@@ -8,8 +8,9 @@ use drbd_core::handshake::compare::Correction;
 use drbd_core::handshake::report::{interpret, Meaning, ReportFacts};
 use drbd_core::handshake::uuids::{self, OwnFlags, UuidsFacts, UuidsVerdict};
 use drbd_core::handshake::{adopt, decide, must_repeat, resync_end, Action, AdoptFacts, Adoption, Policies, Situation};
-use drbd_core::md::Uuids;
+use drbd_core::md::{flags, Uuids};
 use drbd_core::resync::{next_request, Limits};
+use drbd_core::state::effects::md_flags;
 use drbd_core::state::{Conn, Disk as DiskState, Request, State};
 use drbd_core::wire::packet::{decode_sync_uuid, decode_word};
 use drbd_core::wire::params::{max_bio_bytes, uuid_flags, Protocol, Sizes, UuidsPacket};
@@ -166,6 +167,11 @@ impl Node {
                 if self.change(&env.options, Request::whole(&wanted), kind).is_err() {
                     self.lose(env, Conn::Disconnecting);
                     return;
+                }
+                let marked = |state: &State| md_flags(state) & flags::PRIMARY != 0;
+                if marked(&self.state) && !marked(&old) {
+                    // The peer writes here without a disk of its own: before its first write the log has to count.
+                    self.write_superblock(env);
                 }
                 if must_repeat(&old, &self.state, peer) {
                     self.send_uuids();

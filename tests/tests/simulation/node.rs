@@ -187,6 +187,8 @@ pub struct Node {
     pub pending_change: Option<Request>,
     pub answered: Option<i32>,
     pub primary: bool,
+    /// The role has changed; the rest follows when the worker has carried out what came before, or its older reports would come last.
+    pub role_changed: bool,
     /// Demoted, but the bitmap is not on disk yet.
     pub still_primary: bool,
     pub after: VecDeque<AfterChange>,
@@ -254,6 +256,7 @@ impl Node {
             pending_change: None,
             answered: None,
             primary: false,
+            role_changed: false,
             still_primary: false,
             after: VecDeque::new(),
             receiver: Receiver::StandAlone,

@@ -19,6 +19,7 @@ const PATIENCE: u32 = 200_000;
 enum Step {
     Work,
     Drained,
+    Role,
     EndIo,
     Retry,
     Log,
@@ -135,6 +136,7 @@ impl World {
             let rows = [
                 (!node.after.is_empty() && !node.draining, Step::Work),
                 (node.draining && node.plane.local_references() == 0, Step::Drained),
+                (node.role_changed && node.after.is_empty() && !node.draining, Step::Role),
                 (!node.ios.is_empty(), Step::EndIo),
                 (node.retry, Step::Retry),
                 (node.log_kicked && !node.plane.log.is_sealed(), Step::Log),
@@ -177,6 +179,7 @@ impl World {
         match step {
             Step::Work => node.work(env),
             Step::Drained => node.disk_drained(env),
+            Step::Role => node.finish_role(env),
             Step::EndIo => {
                 let index = env.random.index(node.ios.len());
                 node.end_io(env, index);
@@ -212,6 +215,8 @@ impl World {
         }
         if self.nodes[at].is_dying() {
             self.crash(at);
+        } else if matches!(step, Step::Role) {
+            self.check_new_primary(at);
         }
         if self.env.link.as_ref().is_some_and(|link| link.left == [true; 2]) {
             self.env.link = None;
@@ -220,7 +225,8 @@ impl World {
     }
 
     fn establish(&mut self) -> bool {
-        let ready = self.nodes.iter().all(|node| node.alive && node.receiver == Receiver::Connecting);
+        // A change of role that is not complete would change the generations behind the peer's back.
+        let ready = self.nodes.iter().all(|node| node.alive && node.receiver == Receiver::Connecting && !node.role_changed);
         if !ready || self.env.link.is_some() {
             return false;
         }
@@ -374,7 +380,6 @@ impl World {
             10 | 11 if may_attach => node.attach(env),
             0..=4 if node.state.role == Role::Secondary && current && !unseen && node.may_promote() => {
                 node.promote(env);
-                self.check_new_primary(at);
             }
             5 | 6 if node.primary && node.may_demote(env) => node.demote(env),
             7 => node.disconnect(env),
@@ -391,7 +396,7 @@ impl World {
     }
 
     fn check_new_primary(&self, at: usize) {
-        if self.nodes[at].primary {
+        if self.nodes[at].primary && self.nodes[at].state.disk == DiskState::UpToDate {
             self.env.oracle.check(at, self.nodes[at].disk.data.contents());
         }
     }
