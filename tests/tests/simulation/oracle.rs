@@ -202,6 +202,27 @@ impl Oracle {
         self.by_sector.get(&sector).is_some_and(|tags| tags.iter().any(|tag| self.get(*tag).ended.is_none()))
     }
 
+    /// After a crash of a Secondary: where a write of the peer is to be seen, everything that was completed before it was submitted is
+    /// (EP-1, EP-3). For writes since the nodes came together.
+    pub fn check_order(&self, node: usize, contents: &BTreeMap<u64, u64>, since: u64) {
+        let value = |sector: u64| contents.get(&sector).copied().unwrap_or(0);
+        let sent = |tag: &u64| {
+            let write = self.get(*tag);
+            self.lineage[node].contains(tag) && write.by != node && write.submitted > since
+        };
+        let visible = |tag: &u64| (0..self.get(*tag).count).any(|offset| value(self.get(*tag).sector + offset) == *tag);
+        let tags = || (1..=self.writes.len() as u64).filter(sent);
+        let Some(newest) = tags().filter(visible).max_by_key(|tag| self.get(*tag).submitted) else { return };
+        let before = |write: &Entry| write.acked && write.ended < Some(self.get(newest).submitted);
+        for (tag, write) in tags().map(|tag| (tag, self.get(tag))).filter(|(_, write)| before(write) && write.certified[node]) {
+            for sector in write.sector..write.sector + write.count {
+                let found = value(sector);
+                let older = found == 0 || self.get(found).ended.is_some_and(|ended| ended < write.submitted);
+                assert!(!older, "node {node}: {newest} has overtaken {tag}, of which sector {sector} holds {found}");
+            }
+        }
+    }
+
     /// Every sector of the node holds what it may.
     pub fn check(&self, node: usize, contents: &BTreeMap<u64, u64>) {
         for (sector, tags) in &self.by_sector {

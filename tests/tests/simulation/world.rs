@@ -55,6 +55,8 @@ pub struct World {
     seen: [Conn; 2],
     /// When each node was last lost to the other.
     left_at: [u64; 2],
+    /// When each node last became a good copy of the other.
+    joined_at: [u64; 2],
     crashes: u32,
 }
 
@@ -88,7 +90,7 @@ impl World {
         let mut oracle = Oracle::new(options.protocol, options.ordering != Ordering::Flush);
         oracle.verbose = plan.verbose;
         let env = Env { random, link: None, oracle, options, now: 0 };
-        Self { nodes, env, verbose: plan.verbose, seen: [Conn::StandAlone; 2], left_at: [0; 2], crashes: 0 }
+        Self { nodes, env, verbose: plan.verbose, seen: [Conn::StandAlone; 2], left_at: [0; 2], joined_at: [0; 2], crashes: 0 }
     }
 
     /// Runs to the end; panics when something does not hold.
@@ -253,6 +255,9 @@ impl World {
         if before >= Conn::Connected && conn < Conn::Connected {
             self.left_at[at] = self.env.now;
         }
+        if matches!(conn, Conn::Connected | Conn::SyncSource) {
+            self.joined_at[at] = self.env.now;
+        }
         let current = self.nodes[at].state.disk == DiskState::UpToDate && self.nodes[at].state.pdsk == DiskState::UpToDate;
         match (before, conn) {
             (_, Conn::SyncSource) if both => {
@@ -305,6 +310,10 @@ impl World {
     fn boot(&mut self, at: usize) {
         self.say(at, format_args!("boot"));
         self.nodes[at].boot(&mut self.env);
+        let node = &self.nodes[at];
+        if node.state.disk == DiskState::UpToDate && !node.crashed_primary {
+            self.env.oracle.check_order(at, node.disk.data.contents(), self.joined_at[at]);
+        }
         self.nodes[at].start_connecting(&mut self.env);
         self.seen[at] = self.nodes[at].state.conn;
     }

@@ -586,3 +586,49 @@ fn to_3_the_oldest_request_of_any_kind_runs_the_timer() {
     assert!(plane.take_acknowledged_epoch(0).unwrap().is_some());
     assert_eq!(plane.oldest_waiting_for_peer(), Some(3));
 }
+
+#[test]
+fn a_copy_on_a_disk_that_does_not_count_is_no_success() {
+    for gate in [Gate { local: false, local_up_to_date: false, ..alone() }, Gate { local_up_to_date: false, ..alone() }] {
+        let mut plane = unlogged(connected());
+        let slot = write(&mut plane, 0);
+        let _ = plane.publish(gate);
+        let _ = plane.local_done(slot, true);
+        assert_eq!(plane.take_lost().unwrap().2.complete, Some(false), "failing, or about to be overwritten by a resync");
+    }
+}
+
+#[test]
+fn no_block_is_forgotten_while_a_disk_is_being_given_up() {
+    let mut plane = unlogged(connected());
+    let slot = write(&mut plane, 0);
+    let _ = send(&mut plane, 0);
+    assert_eq!(plane.local_done(slot, false).complete, None);
+    assert_eq!(plane.bitmap.weight(), 1, "before the request is dead");
+    let _ = plane.publish(Gate { local: false, local_up_to_date: false, ..connected() });
+    let launch = go(admit(&mut plane, 8, BLOCK));
+    assert!(!launch.local && launch.wake_sender);
+    assert_eq!(plane.bitmap.weight(), 2, "this disk misses it");
+}
+
+#[test]
+fn al_8_a_block_that_a_diskless_peer_writes_is_noted_when_it_arrives() {
+    let mut plane = unlogged(Gate { log_peer_writes: true, ..alone() });
+    plane.peer_write_arrived(0, BLOCK);
+    let _ = plane.publish(alone());
+    plane.peer_write_arrived(8, BLOCK);
+    assert_eq!(plane.bitmap.weight(), 1);
+}
+
+#[test]
+fn the_peer_owes_an_answer_until_the_epoch_is_acknowledged() {
+    let mut plane = unlogged(connected());
+    let slot = write(&mut plane, 0);
+    assert!(!plane.has_unacknowledged(), "not sent");
+    let (_, entry, _) = send(&mut plane, 4);
+    let _ = plane.local_done(slot, true);
+    let _ = ack(&mut plane, &entry, Acknowledgement::Written);
+    assert!(plane.has_unacknowledged());
+    assert!(plane.take_acknowledged_epoch(4).unwrap().is_some());
+    assert!(!plane.has_unacknowledged());
+}
