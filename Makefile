@@ -9,7 +9,7 @@ PREFIX ?= /usr
 SCRIPTS := qemu-testbed/scripts
 CARGO_TARGET := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: help all setup module tools testbed install test test-fast test-vm test-debug debug-kernel demo bench console fmt lint clean
+.PHONY: help all setup module tools testbed install install-module install-utils test test-fast test-vm test-debug debug-kernel demo bench console fmt lint clean
 
 help: ## this list
 	@echo "The Rust DRBD: an in-kernel successor of the C drbd.ko, and its tools."
@@ -43,15 +43,16 @@ setup: ## install and prepare everything the other targets need (once, about 2 m
 	@$(SCRIPTS)/setup.sh
 
 ifeq ($(KDIR),)
-install: export KDIR := /lib/modules/$(shell uname -r)/build
+install install-module: export KDIR := /lib/modules/$(shell uname -r)/build
 endif
-install: ## install drbd.ko for KDIR and the tools into DESTDIR
+install: install-module install-utils ## install drbd.ko for KDIR, tools, scripts and units into DESTDIR
+
+install-module:
 	@$(MAKE) -C "$$KDIR" M=$(CURDIR) modules
 	@$(MAKE) -C "$$KDIR" M=$(CURDIR) INSTALL_MOD_PATH=$(DESTDIR) INSTALL_MOD_DIR=updates modules_install
-	@$(MAKE) tools
-	@install -D -m 755 build/drbdadm $(DESTDIR)$(PREFIX)/sbin/drbdadm
-	@ln -sf drbdadm $(DESTDIR)$(PREFIX)/sbin/drbdsetup
-	@ln -sf drbdadm $(DESTDIR)$(PREFIX)/sbin/drbdmeta
+
+install-utils: tools
+	@DESTDIR=$(DESTDIR) PREFIX=$(PREFIX) packaging/install
 
 test: all test-fast test-vm ## every test: unit, property, simulation, virtual machines
 

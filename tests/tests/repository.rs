@@ -41,6 +41,19 @@ fn is_source(name: &str) -> bool {
     !generated && (known || ["Makefile", "Kbuild"].contains(&name))
 }
 
+/// Scripts and units of `packaging/`, which have no ending that tells what they are.
+fn packaged() -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for folder in ["dkms", "handlers", "heartbeat", "init", "ocf", "rpm", "systemd", "udev"] {
+        let Ok(entries) = fs::read_dir(top().join("packaging").join(folder)) else {
+            continue;
+        };
+        found.extend(entries.flatten().map(|entry| entry.path()));
+    }
+    assert!(found.len() > 10, "only {} packaged files found", found.len());
+    found
+}
+
 fn relative(path: &Path) -> String {
     path.strip_prefix(top())
         .unwrap_or(path)
@@ -52,6 +65,7 @@ fn relative(path: &Path) -> String {
 fn every_source_names_its_licence() {
     let missing: Vec<String> = sources()
         .iter()
+        .chain(&packaged())
         .filter(|p| {
             let text = fs::read_to_string(p).unwrap_or_default();
             !text.lines().take(3).any(|l| l.contains("SPDX-License-Identifier: GPL-2.0"))
