@@ -1,23 +1,31 @@
 // SPDX-License-Identifier: GPL-2.0
-//! One binary, several names: `drbdadm`, `drbdsetup`, `drbdmeta`.
+//! One binary, several names: `drbdadm`, `drbdsetup`, `drbdmeta`, `drbd-overview`.
 //!
 //! The name it is called by selects the tool; `drbdadm drbdsetup ...` works too.
 
+#[macro_use]
+mod output;
 mod adm;
+mod busy;
 mod generations;
+mod json;
 mod meta;
 mod setup;
+mod view;
 
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
+
+/// Exit code for a fault of the program itself (config-and-cli.md section 6).
+const INTERNAL: u8 = 42;
 
 fn main() -> ExitCode {
     let mut args: Vec<OsString> = std::env::args_os().collect();
     let mut name = tool_name(args.first());
     if name == "drbdadm" && args.len() > 1 {
         let nested = tool_name(args.get(1));
-        if nested == "drbdsetup" || nested == "drbdmeta" {
+        if ["drbdsetup", "drbdmeta", "drbd-overview"].contains(&nested.as_str()) {
             args.remove(0);
             name = nested;
         }
@@ -27,11 +35,12 @@ fn main() -> ExitCode {
         .skip(1)
         .map(|a| a.to_string_lossy().into_owned())
         .collect();
-    let code = match name.as_str() {
+    let code = output::guarded(&name, INTERNAL, || match name.as_str() {
         "drbdsetup" | "drbdsetup-84" => setup::run(&rest),
         "drbdmeta" => meta::run(&rest),
+        "drbd-overview" => view::overview::run(&rest),
         _ => adm::run(&rest),
-    };
+    });
     ExitCode::from(code)
 }
 

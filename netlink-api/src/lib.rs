@@ -12,6 +12,7 @@ pub mod family;
 pub mod message;
 pub mod options;
 pub mod replay;
+pub mod snapshot;
 pub mod status;
 
 pub use build::{Context, Request};

@@ -136,13 +136,14 @@ impl Args {
     /// A long option for the backend, checked against the command.
     fn backend(&mut self, name: &str, value: Option<String>) -> Result<(), Failure> {
         let command = self.found();
-        let known = match command.map(|command| command.options) {
-            Some(Options::Any) => commands::is_known_option(name),
-            Some(Options::Container(_)) => {
-                command.is_some_and(|c| c.known_options().iter().any(|(known, _)| *known == name))
-            }
-            _ => false,
-        };
+        let added = command.is_some_and(|c| c.added.iter().any(|(known, _)| *known == name));
+        let known = added
+            || match command.map(|command| command.options) {
+                Some(Options::Any) => commands::is_known_option(name),
+                Some(Options::Container(_)) => command
+                    .is_some_and(|c| c.known_options().iter().any(|(known, _)| *known == name)),
+                _ => false,
+            };
         if !known {
             return Err(unknown_option(command, name));
         }
@@ -166,7 +167,8 @@ impl Args {
 fn unknown_option(command: Option<&'static Command>, name: &str) -> Failure {
     let topic = command.map_or_else(String::new, |command| format!(" {}", command.name));
     let own: Vec<&str> = command.map_or_else(Vec::new, |c| {
-        c.known_options().iter().map(|(name, _)| *name).collect()
+        let options = c.known_options().into_iter().chain(c.added.iter().copied());
+        options.map(|(name, _)| name).collect()
     });
     let general = GENERAL.iter().map(|(name, _, _)| *name);
     let mut hint = nearest(name, own.iter().copied().chain(general));
@@ -216,7 +218,9 @@ fn long_option<'a>(
             .filter(|_| begin.next().is_none() && !commands::is_known_option(name))
     };
     let Some((full, letter, takes)) = exact.or_else(abbreviated) else {
-        let needs = commands::COMMANDS.iter().flat_map(Command::known_options);
+        let needs = commands::COMMANDS
+            .iter()
+            .flat_map(|c| c.known_options().into_iter().chain(c.added.iter().copied()));
         if value.is_none()
             && needs
                 .into_iter()

@@ -75,6 +75,8 @@ pub struct Command {
     pub verifies_address: bool,
     /// Without names it means all.
     pub all_by_default: bool,
+    /// Options that drbdadm of the C driver has not, and whether they need a value.
+    pub added: &'static [(&'static str, bool)],
 }
 
 const fn new(name: &'static str, listed: Listed, scope: Scope, limit: Limit) -> Command {
@@ -86,8 +88,12 @@ const fn new(name: &'static str, listed: Listed, scope: Scope, limit: Limit) -> 
         options: Options::None,
         verifies_address: false,
         all_by_default: false,
+        added: &[],
     }
 }
+
+/// Prints JSON.
+const JSON: &[(&str, bool)] = &[("json", false)];
 
 /// Options of connect that no file has, and whether they need a value.
 const CONNECT_ONLY: &[(&str, bool)] = &[
@@ -115,6 +121,11 @@ impl Command {
 
     const fn or_all(mut self) -> Self {
         self.all_by_default = true;
+        self
+    }
+
+    const fn adds(mut self, added: &'static [(&'static str, bool)]) -> Self {
+        self.added = added;
         self
     }
 
@@ -162,7 +173,7 @@ use Scope::{Either, Nothing, OneVolume, Resource, Volumes};
 /// All commands, every group in the order of its list.
 pub const COMMANDS: &[Command] = &[
     new("attach", Usage, Volumes, Medium).takes(container::DISK_CONF),
-    new("status", Usage, Resource, Short).or_all(),
+    new("status", Usage, Resource, Short).or_all().adds(JSON),
     new("disk-options", Usage, Volumes, Medium).takes(container::DISK_CONF),
     new("detach", Usage, Volumes, Medium).takes(container::DETACH_PARMS),
     new("connect", Usage, Resource, Short)
@@ -191,14 +202,18 @@ pub const COMMANDS: &[Command] = &[
     new("role", Usage, Volumes, Short),
     new("cstate", Usage, Volumes, Short),
     new("dstate", Usage, Volumes, Short),
-    new("dump", Usage, Resource, Short).or_all().checked(),
+    new("dump", Usage, Resource, Short)
+        .or_all()
+        .checked()
+        .adds(JSON),
     new("dump-xml", Usage, Resource, Short).or_all().checked(),
     new("create-md", Usage, Volumes, Long).takes_any(),
     new("show-gi", Usage, Volumes, Short),
     new("get-gi", Usage, Volumes, Short),
-    new("dump-md", Usage, Volumes, Long),
+    new("dump-md", Usage, Volumes, Long).adds(JSON),
     new("wipe-md", Usage, Volumes, Long),
     new("apply-al", Usage, Volumes, Long),
+    new("overview", Usage, Nothing, Short).adds(&[("color", true)]),
     new("hidden-commands", Usage, Nothing, Short),
     new("sh-nop", Shell, Nothing, Short),
     new("sh-resources", Shell, Nothing, Short),

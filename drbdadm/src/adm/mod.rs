@@ -7,8 +7,10 @@ mod backend;
 mod calls;
 mod checks;
 mod commands;
+mod configured;
 mod dump;
 mod handlers;
+mod json_output;
 mod node;
 mod proxy;
 mod registry;
@@ -20,10 +22,15 @@ mod stages;
 mod usage;
 mod wait;
 
+use crate::{json, view};
 use args::Args;
 use backend::Runner;
 use commands::{Command, Listed, Scope, COMMANDS, RENAMED};
 use session::Session;
+
+#[cfg(test)]
+pub use configured::ConfiguredVolume;
+pub use configured::{configured, Configured};
 
 /// A command that cannot be carried out.
 #[derive(Debug)]
@@ -32,6 +39,8 @@ pub struct Failure {
     pub code: u8,
     /// For standard error; empty when everything was said.
     pub text: String,
+    /// The document on standard output tells it already.
+    pub told: bool,
 }
 
 impl Failure {
@@ -40,6 +49,7 @@ impl Failure {
         Self {
             code,
             text: text.into(),
+            told: false,
         }
     }
 
@@ -59,6 +69,12 @@ pub fn run(args: &[String]) -> u8 {
     match start(args) {
         Ok(code) => code,
         Err(failure) => {
+            if json::is_wanted(args) && !failure.told {
+                print!(
+                    "{}",
+                    json::failure(json_output::SCHEMA, failure.code, &failure.text)
+                );
+            }
             if !failure.text.is_empty() {
                 eprintln!("{}", failure.text);
             }
@@ -94,6 +110,9 @@ fn start(line: &[String]) -> Result<u8, Failure> {
     {
         eprintln!("'drbdadm {old}' is an old name, use 'drbdadm {new}'");
     }
+    if command.name == "overview" {
+        return Ok(view::overview::run(&args.setup_options));
+    }
     if args.config_to_test.is_some() && !["dump", "sh-nop"].contains(&command.name) {
         return Err(Failure::usage(
             "--config-to-test (-t) works with the commands dump and sh-nop only",
@@ -104,6 +123,9 @@ fn start(line: &[String]) -> Result<u8, Failure> {
         args.names.clear();
     }
     backend::check_programs(&args)?;
+    if json::is_wanted(&args.setup_options) {
+        return json_output::run(args, command);
+    }
     match Session::open(args, command)? {
         Some(session) => perform(session, command),
         None => Ok(0),

@@ -10,6 +10,9 @@ use drbd_config::nearest;
 pub fn targets<'a>(session: &'a Session, command: &Command) -> Result<Vec<Target<'a>>, Failure> {
     let names = &session.args.names;
     if names.is_empty() && !command.all_by_default {
+        if crate::json::is_wanted(&session.args.setup_options) {
+            return Err(Failure::usage("No resource names specified"));
+        }
         print!(
             "{}\nNo resource names specified\n",
             usage::usage(Some(command))

@@ -7,7 +7,8 @@ use super::node;
 use super::{registry, Failure};
 use drbd_config::model::Setting;
 use drbd_config::{
-    bind, expand, Address, Binding, Config, HostSection, Identity, Loaded, Loader, Resource, Volume,
+    bind, expand, Address, Binding, Config, Diagnostic, HostSection, Identity, Loaded, Loader,
+    Resource, Severity, Volume,
 };
 use std::io::IsTerminal;
 
@@ -70,15 +71,45 @@ impl Session {
         if let Some(code) = loaded.exit() {
             return Err(Failure::silent(code));
         }
-        let bound = Self::bound(args, command, loaded);
-        if command.name == "sh-nop" {
-            // faults beyond the syntax are told, and not counted
-            return Ok(None);
+        let as_written =
+            ["dump", "dump-xml"].contains(&command.name) && args.dry_run == 0 && args.verbose == 0;
+        let (session, problems) = Self::bound(args, as_written, loaded);
+        for problem in &problems {
+            eprintln!("{problem}");
         }
-        bound.map(Some)
+        match problems.first() {
+            // faults beyond the syntax are told, and not counted
+            _ if command.name == "sh-nop" => Ok(None),
+            Some(problem) => Err(Failure::silent(problem.exit)),
+            None => Ok(Some(session)),
+        }
     }
 
-    fn bound(args: Args, command: &Command, loaded: Loaded) -> Result<Self, Failure> {
+    /// The configuration for commands that can do without one: nothing is printed.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn quietly(args: Args) -> Result<Self, String> {
+        let file = args
+            .config
+            .as_deref()
+            .map_or_else(default_file, |file| Ok(file.into()))?;
+        let loaded = Loader::new(&file).load();
+        let error = loaded
+            .diagnostics
+            .iter()
+            .find(|d| d.severity == Severity::Error);
+        if let Some(error) = error {
+            return Err(error.to_string());
+        }
+        let (session, problems) = Self::bound(args, false, loaded);
+        match problems.first() {
+            Some(problem) => Err(problem.to_string()),
+            None => Ok(session),
+        }
+    }
+
+    fn bound(args: Args, as_written: bool, loaded: Loaded) -> (Self, Vec<Diagnostic>) {
         let Loaded {
             mut config, end, ..
         } = loaded;
@@ -97,23 +128,16 @@ impl Session {
             },
             &end,
         );
-        for problem in &problems {
-            eprintln!("{problem}");
-        }
-        if let Some(problem) = problems.first() {
-            return Err(Failure::silent(problem.exit));
-        }
-        let as_written =
-            ["dump", "dump-xml"].contains(&command.name) && args.dry_run == 0 && args.verbose == 0;
         if !as_written {
             expand(&mut config);
         }
-        Ok(Self {
+        let session = Self {
             args,
             config,
             binding,
             node,
-        })
+        };
+        (session, problems)
     }
 
     /// Removes `resync-after` options that lead nowhere; on a terminal they are an error.
@@ -310,6 +334,10 @@ fn main_file(args: &Args, command: &Command) -> Result<String, Failure> {
             }
         }
     }
+    default_file().map_err(|text| Failure::new(10, text))
+}
+
+fn default_file() -> Result<String, String> {
     let found = DEFAULT_FILES
         .iter()
         .find(|file| std::fs::File::open(file).is_ok());
@@ -317,6 +345,6 @@ fn main_file(args: &Args, command: &Command) -> Result<String, Failure> {
         let error = std::fs::File::open("/etc/drbd.conf")
             .err()
             .map_or_else(String::new, |e| e.to_string());
-        Failure::new(10, format!("cannot open '/etc/drbd.conf': {error}"))
+        format!("cannot open '/etc/drbd.conf': {error}")
     })
 }

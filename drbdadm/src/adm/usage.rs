@@ -46,7 +46,8 @@ pub fn usage(command: Option<&Command>) -> String {
     match command {
         None => text.push_str(&format!("\nCOMMANDS:\n{}", columns(Listed::Usage))),
         Some(command) => {
-            let options = command.known_options();
+            let mut options = command.known_options();
+            options.extend(command.added);
             if !options.is_empty() {
                 text.push_str(&format!("\nOPTIONS FOR {}:\n", command.name));
             }

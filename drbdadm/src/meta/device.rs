@@ -7,6 +7,7 @@
 use super::found::{self, Found};
 use super::options::BitmapFill;
 use super::{ask, Call, Failure, USAGE, VALUE};
+use crate::busy;
 use drbd_core::md::{Index, Superblock, BLOCK_BYTES};
 use rustix::fs::{fallocate, fcntl_setfl, FallocateFlags, OFlags};
 use std::fs::File;
@@ -33,6 +34,8 @@ pub struct Device {
     pub index: Index,
     verbose: bool,
     dry_run: bool,
+    /// Remarks may go to standard output.
+    remarks: bool,
     /// Everything written, for tests of crashes.
     #[cfg(test)]
     pub trace: std::rc::Rc<std::cell::RefCell<Vec<Step>>>,
@@ -119,6 +122,7 @@ impl Device {
             index: call.index,
             verbose: call.verbose > 0,
             dry_run: call.dry_run,
+            remarks: !call.json,
             #[cfg(test)]
             trace: Default::default(),
         })
@@ -258,7 +262,13 @@ impl Device {
     /// Valid metadata at its place, or why not.
     pub fn find(&self) -> Result<Found, Vec<String>> {
         let superblock = self.superblock().map_err(|f| vec![f.text])?;
-        found::check(superblock, self.index, self.sectors(), self.verbose, true)
+        found::check(
+            superblock,
+            self.index,
+            self.sectors(),
+            self.verbose,
+            self.remarks,
+        )
     }
 
     /// Writes the superblock of found metadata, durably.
@@ -297,7 +307,11 @@ fn open_file(call: &Call) -> Result<File, Failure> {
     if error.raw_os_error() != Some(BUSY) {
         return Err(fail(&error));
     }
-    eprintln!("{}", fail(&error).text);
+    let busy = format!("{}{}", fail(&error).text, busy::explain(&call.path));
+    if call.json {
+        return Err(Failure::new(USAGE, busy));
+    }
+    eprintln!("{busy}");
     let ask = call.command != "apply-al" || call.force;
     if ask && ask::confirm("Exclusive open failed. Do it anyways?", call.force) {
         return open(OFlags::empty()).map_err(|e| fail(&e));

@@ -65,6 +65,27 @@ pub fn foreign(device: &Device) -> Result<Option<Foreign>, Failure> {
     }
 }
 
+/// What to do about a device without metadata of ours, when there is some of another format.
+pub fn advice(call: &Call, device: &Device) -> Option<String> {
+    let foreign = foreign(device).ok()??;
+    let from = match foreign.format {
+        "v09" => "DRBD 9",
+        _ => "DRBD 0.7",
+    };
+    let minor = call
+        .minor
+        .map_or_else(|| "-".into(), |minor| minor.to_string());
+    Some(format!(
+        "{path} holds metadata of {from} ({format}, at byte offset {at}); this is DRBD 8.4 and needs v08.\n\
+         To keep the data and its history: convert it with the drbdmeta of the release that wrote it.\n\
+         To start afresh (the data stays, the peer gets all of it again): 'drbdadm create-md RES', or\n\
+         'drbdmeta {minor} v08 {path} INDEX create-md', and answer 'yes' to its question.",
+        path = device.path,
+        format = foreign.format,
+        at = foreign.at,
+    ))
+}
+
 /// Says what was asked for and what is there.
 pub fn announce(device: &Device, format: &str, kind: &str, at: u64) {
     if device.index.is_internal() {

@@ -7,6 +7,7 @@ mod bitmap;
 mod create;
 mod device;
 mod dump;
+mod dump_json;
 mod dump_text;
 mod existing;
 mod found;
@@ -21,6 +22,7 @@ mod ring;
 #[cfg(test)]
 mod tests;
 
+use crate::json;
 use device::Device;
 use drbd_core::md::{Geometry, Index};
 use options::BitmapFill;
@@ -33,6 +35,10 @@ pub struct Failure {
     pub code: u8,
     /// For standard error; may be empty.
     pub text: String,
+    /// The help text goes with it.
+    help: bool,
+    /// Everything was printed already, in the form that was asked for.
+    told: bool,
 }
 
 impl Failure {
@@ -41,7 +47,22 @@ impl Failure {
         Self {
             code,
             text: text.into(),
+            help: false,
+            told: false,
         }
+    }
+
+    /// A fault of the command line.
+    fn usage(text: impl Into<String>) -> Self {
+        Self {
+            help: true,
+            ..Self::new(USAGE, text)
+        }
+    }
+
+    /// The document on standard output holds it already.
+    fn told(self) -> Self {
+        Self { told: true, ..self }
     }
 }
 
@@ -63,6 +84,8 @@ pub struct Call {
     pub dry_run: bool,
     /// How often `-v` was given.
     pub verbose: u32,
+    /// The dump is JSON.
+    pub json: bool,
     /// Minor; none for `-`.
     pub minor: Option<u32>,
     /// Path of the metadata device.
@@ -96,6 +119,7 @@ impl Default for Call {
             ignore_sanity: false,
             dry_run: false,
             verbose: 0,
+            json: false,
             minor: None,
             path: String::new(),
             index: Index::Internal,
@@ -163,7 +187,17 @@ const COMMANDS: &[Command] = &[
 pub fn run(args: &[String]) -> u8 {
     match start(args) {
         Ok(()) => 0,
-        Err(failure) => {
+        Err(mut failure) => {
+            let hint = crate::setup::root_hint(&failure.text);
+            failure.text.push_str(hint);
+            if json::is_wanted(args) {
+                if !failure.told {
+                    let text = json::failure(dump_json::SCHEMA, failure.code, &failure.text);
+                    print!("{text}");
+                }
+            } else if failure.help {
+                print_usage();
+            }
             if !failure.text.is_empty() {
                 eprintln!("{}", failure.text);
             }
@@ -224,12 +258,14 @@ fn perform(call: &Call, device: Device) -> Result<(), Failure> {
             _ => {
                 let mut text = reasons;
                 text.push("No valid meta data found".into());
+                text.extend(existing::advice(call, &device));
                 return Err(Failure::new(FAILED, text.join("\n")));
             }
         },
     };
     match call.command {
         "apply-al" => apply::apply(call, device, found),
+        "dump-md" if call.json => dump_json::dump(call, &device, &found),
         "dump-md" => dump::dump(call, device, found),
         "wipe-md" => create::wipe(call, device, found),
         _ => identifiers::run(call, device, found),
@@ -240,7 +276,7 @@ fn print_usage() {
     println!("\nUSAGE: drbdmeta [OPTIONS] DEVICE v08 MD-DEVICE INDEX COMMAND [CMD ARGS...]\n");
     println!("DEVICE is a minor number, /dev/drbdN, or '-' for none: no lock is taken then.");
     println!("INDEX is internal, flex-external, or the number of a 128 MiB slot (0 to 255).\n");
-    println!("OPTIONS: --force, --ignore-sanity-checks, --dry-run, --verbose\n\nCOMMANDS:");
+    println!("OPTIONS: --force, --ignore-sanity-checks, --dry-run, --verbose\n         --json (dump-md)\n\nCOMMANDS:");
     for known in COMMANDS {
         println!("  {}", format!("{} {}", known.name, known.hint).trim_end());
     }

@@ -31,6 +31,7 @@ const OPTIONS: &[(&str, Option<char>, bool)] = &[
     ("al-stripe-size-kB", Some('z'), true),
     ("initialize-bitmap", Some('b'), true),
     ("node-id", Some('i'), true),
+    ("json", None, false),
 ];
 
 /// Words of the command line, sorted.
@@ -98,8 +99,7 @@ pub fn parse(args: &[String]) -> Result<Option<Call>, Failure> {
 }
 
 fn usage(text: impl Into<String>) -> Failure {
-    super::print_usage();
-    Failure::new(USAGE, text)
+    Failure::usage(text)
 }
 
 fn other_format(format: &str) -> &'static str {
@@ -222,6 +222,13 @@ fn apply(call: &mut Call, options: &[(&'static str, String)]) -> Result<(), Fail
             "verbose" => call.verbose += 1,
             "ignore-sanity-checks" => call.ignore_sanity = true,
             "dry-run" => call.dry_run = true,
+            "json" if call.command != "dump-md" => {
+                return Err(Failure::new(
+                    VALUE,
+                    "The --json option is only allowed with dump-md",
+                ))
+            }
+            "json" => call.json = true,
             "al-stripes" => stripes = Some(number(value, Unit::One)?),
             "al-stripe-size-kB" => stripe_kib = Some(number(value, Unit::KibPerSecond)?),
             "peer-max-bio-size" => {

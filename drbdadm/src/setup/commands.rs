@@ -90,6 +90,8 @@ pub struct Command {
     pub options: &'static [&'static [&'static str]],
     /// Options of the tool itself: name and whether it takes a value.
     pub own: &'static [(&'static str, bool)],
+    /// More of these, which the tool of the C driver has not. They are left out of the help texts that programs read.
+    pub added: &'static [(&'static str, bool)],
     /// How it works.
     pub action: Action,
 }
@@ -102,6 +104,7 @@ const fn simple(name: &'static str, number: u8) -> Command {
         container: 0,
         options: &[],
         own: &[],
+        added: &[],
         action: Action::Request,
     }
 }
@@ -126,6 +129,7 @@ const fn query(name: &'static str) -> Command {
     }
 }
 
+const JSON: &[(&str, bool)] = &[("json", false)];
 const DEFAULTS: &[(&str, bool)] = &[("set-defaults", false)];
 const WAITS: &[(&str, bool)] = &[
     ("wfc-timeout", true),
@@ -254,12 +258,14 @@ pub const COMMANDS: &[Command] = &[
     Command {
         operands: &[Operand::Any],
         own: &[("show-defaults", false)],
+        added: JSON,
         action: Action::Show,
         ..simple("show", number::GET_STATUS)
     },
     Command {
         operands: &[Operand::AnyResource],
         own: &[("verbose", false), ("statistics", false), ("color", true)],
+        added: JSON,
         action: Action::Status,
         ..simple("status", number::GET_RESOURCES)
     },
@@ -272,6 +278,7 @@ pub const COMMANDS: &[Command] = &[
     Command {
         operands: &[Operand::AnyResource],
         own: &[("timestamps", false), ("statistics", false), ("now", false)],
+        added: JSON,
         action: Action::Events2,
         ..simple("events2", number::GET_INITIAL_STATE)
     },
@@ -304,3 +311,10 @@ pub const COMMANDS: &[Command] = &[
         ..simple("del-resource", number::DEL_RESOURCE)
     },
 ];
+
+impl Command {
+    /// Options of the tool itself.
+    pub fn own_options(&self) -> impl Iterator<Item = &'static (&'static str, bool)> {
+        self.own.iter().chain(self.added)
+    }
+}

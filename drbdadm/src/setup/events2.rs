@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! `events2`: the stream of notifications as objects with the fields that changed (netlink-and-tools.md section 5).
 
+use super::events2_json;
 use super::outcome::Failure;
 use super::parse::Arguments;
 use super::terminal::Terminal;
@@ -32,6 +33,7 @@ pub async fn run(
     };
     let asked = client.start_dump(&request.build()).await.map_err(fail)?;
     let mut printer = Printer::new(arguments.has("statistics"), arguments.has("timestamps"));
+    let as_json = arguments.has("json");
     loop {
         let (sequence, message) = match client.event(None).await {
             Ok(Some(event)) => event,
@@ -40,8 +42,18 @@ pub async fn run(
             Err(error) => return Err(fail(error)),
         };
         let done = message.command == command::INITIAL_STATE_DONE;
-        let mut text = printer.skipped(sequence, asked, &message);
-        if done || wanted.is_none_or(|w| context(&message).resource.as_deref() == Some(w)) {
+        let lost = printer.skipped(sequence, asked, &message);
+        let is_meant =
+            done || wanted.is_none_or(|w| context(&message).resource.as_deref() == Some(w));
+        let mut text = match lost {
+            0 => String::new(),
+            lost if as_json => events2_json::skipped(lost),
+            lost => format!("- skipped {lost}\n"),
+        };
+        if is_meant && as_json {
+            let fields = fields(&message, printer.statistics);
+            text.push_str(&events2_json::line(&message, &fields).unwrap_or_default());
+        } else if is_meant {
             text.push_str(&printer.line(&message).unwrap_or_default());
         }
         if !terminal.print(&text) || done && arguments.has("now") {
@@ -52,9 +64,11 @@ pub async fn run(
 
 /// A field: its name, its value, and when it is shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Field {
-    name: &'static str,
-    value: String,
+pub struct Field {
+    /// Name.
+    pub name: &'static str,
+    /// Value as `events2` prints it.
+    pub value: String,
     /// A change shows it even if its value is the old one.
     always: bool,
 }
@@ -81,29 +95,24 @@ impl Printer {
         }
     }
 
-    /// A line about notifications that were lost. Parts of the dump carry the number of the request, `asked`; messages of
+    /// How many notifications were lost. Parts of the dump carry the number of the request, `asked`; messages of
     /// the older form are counted apart.
-    fn skipped(&mut self, sequence: u32, asked: u32, message: &Message) -> String {
+    fn skipped(&mut self, sequence: u32, asked: u32, message: &Message) -> u32 {
         if sequence == asked || message.command == command::EVENT {
-            return String::new();
+            return 0;
         }
         let step = self.last.map_or(1, |last| sequence.wrapping_sub(last));
         if step > u32::MAX / 2 {
             // Late, not lost.
-            return String::new();
+            return 0;
         }
         self.last = Some(sequence);
-        if step <= 1 {
-            return String::new();
-        }
-        let lost = step - 1;
-        format!("- skipped {lost}\n")
+        step.saturating_sub(1)
     }
 
     fn line(&mut self, message: &Message) -> Option<String> {
         let kind = message.u32(container::NOTIFICATION_HEADER, 1)?;
-        let action = *["exists", "create", "change", "destroy", "call", "response"]
-            .get((kind & !CONTINUES) as usize)?;
+        let action = action(kind)?;
         let stamp = self.stamp(kind & CONTINUES != 0);
         if message.command == command::INITIAL_STATE_DONE {
             return Some(format!("{stamp}exists -\n"));
@@ -144,6 +153,13 @@ impl Printer {
         }
         stamp
     }
+}
+
+/// The word for the type of a notification.
+pub fn action(kind: u32) -> Option<&'static str> {
+    ["exists", "create", "change", "destroy", "call", "response"]
+        .get((kind & !CONTINUES) as usize)
+        .copied()
 }
 
 /// Object and the fields that name it.
@@ -314,7 +330,7 @@ fn peer_fields(message: &Message, statistics: bool, fields: &mut Fields) {
 }
 
 /// `YYYY-MM-DDTHH:MM:SS.ffffff+00:00 ` of a time since 1970.
-fn timestamp(since_1970: Duration) -> String {
+pub fn timestamp(since_1970: Duration) -> String {
     let (days, seconds) = (since_1970.as_secs() / 86400, since_1970.as_secs() % 86400);
     // Years are counted from March, so that a leap day is the last of its year, in eras of 400 years.
     let from_march_0000 = days + 719_468;
@@ -367,12 +383,12 @@ mod tests {
             ..message.clone()
         };
         let mut printer = Printer::new(false, false);
-        assert_eq!(printer.skipped(500, 500, &message), "");
-        assert_eq!(printer.skipped(7, 500, &message), "");
-        assert_eq!(printer.skipped(3, 500, &old_form), "");
-        assert_eq!(printer.skipped(8, 500, &message), "");
-        assert_eq!(printer.skipped(12, 500, &message), "- skipped 3\n");
-        assert_eq!(printer.skipped(10, 500, &message), "");
-        assert_eq!(printer.skipped(13, 500, &message), "");
+        assert_eq!(printer.skipped(500, 500, &message), 0);
+        assert_eq!(printer.skipped(7, 500, &message), 0);
+        assert_eq!(printer.skipped(3, 500, &old_form), 0);
+        assert_eq!(printer.skipped(8, 500, &message), 0);
+        assert_eq!(printer.skipped(12, 500, &message), 3);
+        assert_eq!(printer.skipped(10, 500, &message), 0);
+        assert_eq!(printer.skipped(13, 500, &message), 0);
     }
 }

@@ -6,9 +6,11 @@
 //! * [`request`], [`query`], [`show`], [`status`], [`events`], [`events2`], [`wait`] — the work. It needs nothing but a
 //!   [`Client`] and a [`Terminal`], so that recordings can be played through it.
 
+mod advice;
 mod commands;
 mod events;
 mod events2;
+mod events2_json;
 mod gi;
 mod options;
 mod outcome;
@@ -19,7 +21,9 @@ mod registry;
 mod request;
 mod sh_status;
 mod show;
+mod show_json;
 mod status;
+pub mod status_json;
 mod status_text;
 mod terminal;
 mod usage;
@@ -27,12 +31,15 @@ mod wait;
 mod words;
 
 #[cfg(test)]
+mod json_tests;
+#[cfg(test)]
 mod replay_tests;
 #[cfg(test)]
 mod text_tests;
 #[cfg(test)]
 mod usage_tests;
 
+use crate::json;
 use commands::{Action, Command, COMMANDS};
 use netlink_api::Client;
 use outcome::{Failure, Help};
@@ -41,6 +48,7 @@ use std::path::Path;
 use std::time::Duration;
 use terminal::Terminal;
 
+pub use advice::root_hint;
 pub use parse::parse_minor_text as parse_minor;
 pub use words::did_you_mean;
 
@@ -51,9 +59,40 @@ pub fn run(args: &[String]) -> u8 {
     match start(args, &mut terminal) {
         Ok(code) => code,
         Err(failure) => {
-            failure.print(&mut terminal);
+            report(args, &failure, &mut terminal);
             failure.code
         }
+    }
+}
+
+/// Tells what went wrong, in the form that was asked for.
+fn report(args: &[String], failure: &Failure, terminal: &mut Terminal<'_>) {
+    if !json::is_wanted(args) && !args.iter().any(|arg| arg.starts_with("--json=")) {
+        failure.print(terminal);
+        return;
+    }
+    let schema = json_schema(args);
+    let text = match &failure.help {
+        Help::General(Some(complaint)) if failure.text.is_empty() => complaint,
+        _ => &failure.text,
+    };
+    terminal.print(&match schema {
+        events2_json::SCHEMA => {
+            let fault = json::fault(failure.code, text);
+            json::line(&json::document(schema, "error", fault))
+        }
+        _ => json::failure(schema, failure.code, text),
+    });
+    terminal.note(text);
+}
+
+/// The schema of what a command line prints as JSON.
+fn json_schema(args: &[String]) -> &'static str {
+    match choose(args).map(|(command, _)| command.action) {
+        Some(Action::Status) => status_json::SCHEMA,
+        Some(Action::Events2) => events2_json::SCHEMA,
+        Some(Action::Show) => show_json::SCHEMA,
+        _ => "drbd-error",
     }
 }
 
@@ -73,7 +112,16 @@ fn start(args: &[String], terminal: &mut Terminal<'_>) -> Result<u8, Failure> {
     };
     let arguments = Arguments::parse(command, &rest)?;
     load_module(terminal)?;
-    let _lock = prepare::prepare(command, &arguments, terminal)?;
+    carry_out(command, &arguments, terminal)
+        .map_err(|failure| advice::advise(command, &arguments, failure))
+}
+
+fn carry_out(
+    command: &Command,
+    arguments: &Arguments,
+    terminal: &mut Terminal<'_>,
+) -> Result<u8, Failure> {
+    let _lock = prepare::prepare(command, arguments, terminal)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -82,7 +130,7 @@ fn start(args: &[String], terminal: &mut Terminal<'_>) -> Result<u8, Failure> {
         let mut client = Client::open()
             .await
             .map_err(|e| Failure::tool(e.to_string()))?;
-        perform(&mut client, command, &arguments, terminal).await
+        perform(&mut client, command, arguments, terminal).await
     })
 }
 

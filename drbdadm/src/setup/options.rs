@@ -115,7 +115,7 @@ fn attribute(container: u16, name: &str) -> Option<&'static Spec> {
 
 /// Names of all options of a subcommand, its own first.
 pub fn names(command: &Command) -> Vec<&'static str> {
-    let own = command.own.iter().map(|(name, _)| *name);
+    let own = command.own_options().map(|(name, _)| *name);
     own.chain(of_command(command).map(|spec| spec.option))
         .collect()
 }

@@ -30,6 +30,8 @@ pub struct Failure {
     pub help: Help,
     /// For standard error; may be empty.
     pub text: String,
+    /// The code the driver answered with, if it did.
+    pub driver: Option<i32>,
 }
 
 /// Exit code for faults of the call, the tool or the kernel interface.
@@ -48,6 +50,7 @@ impl Failure {
             code,
             help: Help::None,
             text: text.into(),
+            driver: None,
         }
     }
 
@@ -57,6 +60,7 @@ impl Failure {
             code: TOOL,
             help,
             text: text.into(),
+            driver: None,
         }
     }
 
@@ -128,7 +132,10 @@ pub fn check(object: &str, reply: &Message) -> Result<(), Failure> {
         text.push_str("\nadditional info from kernel:\n");
         text.push_str(&info.join("\n"));
     }
-    Err(Failure::with_code(exit, text))
+    Err(Failure {
+        driver: Some(code),
+        ..Failure::with_code(exit, text)
+    })
 }
 
 /// A command that does not concern any object that exists.

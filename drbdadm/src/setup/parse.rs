@@ -100,7 +100,7 @@ impl Arguments {
                     ))
                 }
             },
-            Some(_) if command.own.contains(&(name, false)) => {
+            Some(_) if command.own_options().any(|own| *own == (name, false)) => {
                 return Err(option_fault(
                     command,
                     &format!("option '--{name}' doesn't allow an argument"),
@@ -117,7 +117,7 @@ impl Arguments {
         name: &str,
         value: Option<String>,
     ) -> Result<(), Failure> {
-        if let Some((name, _)) = command.own.iter().find(|(own, _)| *own == name) {
+        if let Some((name, _)) = command.own_options().find(|(own, _)| *own == name) {
             self.own.push(((*name).into(), value));
             return Ok(());
         }
@@ -272,7 +272,7 @@ where
 }
 
 fn needs_value(command: &Command, name: &str) -> bool {
-    if let Some((_, takes)) = command.own.iter().find(|(n, _)| *n == name) {
+    if let Some((_, takes)) = command.own_options().find(|(n, _)| *n == name) {
         return *takes && !VALUE_MAY_MISS.contains(&name);
     }
     of_command(command).any(|spec| spec.option == name && spec.kind != Kind::Flag)

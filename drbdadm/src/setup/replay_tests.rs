@@ -8,7 +8,7 @@ use super::*;
 use netlink_api::replay::{parse_runs, to_hex, Replay, Run, Step};
 use std::path::PathBuf;
 
-fn fixtures() -> PathBuf {
+pub fn fixtures() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/netlink")
 }
 
@@ -19,14 +19,19 @@ fn words(line: &str) -> Vec<String> {
         .collect()
 }
 
-struct Played {
-    exit: u8,
-    output: String,
-    errors: String,
+/// What came of it.
+pub struct Played {
+    /// Exit code.
+    pub exit: u8,
+    /// Standard output.
+    pub output: String,
+    /// Standard error.
+    pub errors: String,
     recording: Option<Replay>,
 }
 
-fn play(run: &Run) -> Played {
+/// Plays one.
+pub fn play(run: &Run) -> Played {
     let args = words(&run.command).split_off(1);
     let (mut output, mut errors) = (Vec::new(), Vec::new());
     let mut terminal = Terminal::new("drbdsetup-84", &mut output, &mut errors);
@@ -45,7 +50,7 @@ fn play(run: &Run) -> Played {
         }),
     };
     let exit = outcome.unwrap_or_else(|failure| {
-        failure.print(&mut terminal);
+        report(&args, &failure, &mut terminal);
         failure.code
     });
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
@@ -63,12 +68,12 @@ fn lines(text: &str) -> Vec<String> {
 
 /// A resource with a name of 128 characters was there during two of the recordings. The tool of the C driver complains about it;
 /// this one shows it.
-fn is_about_the_longest_name(line: &str) -> bool {
+pub fn is_about_the_longest_name(line: &str) -> bool {
     line.contains(&"y".repeat(128))
 }
 
 /// The recorded lines without these complaints, each of which ends with an empty line.
-fn without_complaints(recorded: &[String]) -> Vec<String> {
+pub fn without_complaints(recorded: &[String]) -> Vec<String> {
     let mut kept = Vec::new();
     let mut recorded = recorded.iter();
     while let Some(line) = recorded.next() {

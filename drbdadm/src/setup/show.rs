@@ -5,6 +5,7 @@ use super::options::{unit_name, unit_suffix, DISK, DISK_ATTACH, NET, RESOURCE};
 use super::outcome::Failure;
 use super::parse::Arguments;
 use super::query::select;
+use super::show_json;
 use super::terminal::Terminal;
 use drbd_core::genl::attributes::{Kind, Spec};
 use drbd_core::genl::{container, Attribute};
@@ -23,7 +24,11 @@ pub async fn run(
     terminal: &mut Terminal<'_>,
 ) -> Result<u8, Failure> {
     let replies = select(client, arguments).await?;
-    terminal.print(&render(&replies, arguments.has("show-defaults")));
+    let defaults = arguments.has("show-defaults");
+    terminal.print(&match arguments.has("json") {
+        true => show_json::render(&replies, defaults),
+        false => render(&replies, defaults),
+    });
     Ok(0)
 }
 

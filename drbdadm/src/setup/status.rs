@@ -3,11 +3,15 @@
 
 use super::outcome::{no_such, Failure};
 use super::parse::Arguments;
+use super::status_json;
 use super::status_text::render;
 use super::terminal::Terminal;
-use drbd_core::genl::{command, ret};
+use crate::json;
+use netlink_api::snapshot::{parts, take};
 use netlink_api::status::context;
-use netlink_api::{Client, Context, Message, Request};
+use netlink_api::Client;
+
+pub use netlink_api::snapshot::Parts;
 
 /// What is shown.
 #[derive(Clone, Copy, Debug, Default)]
@@ -20,31 +24,6 @@ pub struct Detail {
     pub color: bool,
 }
 
-/// The parts of one resource.
-#[derive(Clone, Debug)]
-pub struct Parts {
-    /// GET_RESOURCES.
-    pub resource: Message,
-    /// GET_DEVICES.
-    pub devices: Vec<Message>,
-    /// GET_CONNECTIONS.
-    pub connections: Vec<Message>,
-    /// GET_PEER_DEVICES.
-    pub peers: Vec<Message>,
-}
-
-impl Parts {
-    /// Whether the resource was there all the time.
-    fn is_complete(&self) -> bool {
-        let mut all = self
-            .devices
-            .iter()
-            .chain(&self.connections)
-            .chain(&self.peers);
-        all.all(|message| message.code == ret::NO_ERROR)
-    }
-}
-
 /// Asks and prints.
 pub async fn run(
     client: &mut Client,
@@ -52,6 +31,9 @@ pub async fn run(
     terminal: &mut Terminal<'_>,
 ) -> Result<u8, Failure> {
     let wanted = arguments.wanted();
+    if arguments.has("json") {
+        return run_json(client, wanted, terminal).await;
+    }
     let color = match arguments.value("color") {
         Some("always") => true,
         None if arguments.has("color") => true,
@@ -68,7 +50,9 @@ pub async fn run(
         statistics: arguments.has("statistics"),
         color,
     };
-    let mut found = fetch(client, wanted).await?;
+    let mut found = parts(client, wanted)
+        .await
+        .map_err(|error| Failure::socket("status", &error))?;
     if let (Some(name), true) = (wanted, found.is_empty()) {
         return Err(no_such(name));
     }
@@ -79,49 +63,23 @@ pub async fn run(
     Ok(0)
 }
 
-/// All parts of one resource or of all.
-async fn fetch(client: &mut Client, wanted: Option<&str>) -> Result<Vec<Parts>, Failure> {
-    let fail = |error: netlink_api::Error| Failure::socket("status", &error);
-    let resources = client
-        .dump(&Request::new(command::GET_RESOURCES).build())
+async fn run_json(
+    client: &mut Client,
+    wanted: Option<&str>,
+    terminal: &mut Terminal<'_>,
+) -> Result<u8, Failure> {
+    let mut found = take(client, wanted)
         .await
-        .map_err(fail)?;
-    let mut found = Vec::new();
-    for resource in resources {
-        let name = context(&resource).resource.unwrap_or_default();
-        if wanted.is_some_and(|w| w != name) {
-            continue;
-        }
-        let about = |number| {
-            Request::new(number)
-                .context(Context::resource(&name))
-                .build()
-        };
-        let devices = client
-            .dump(&about(command::GET_DEVICES))
-            .await
-            .map_err(fail)?;
-        let connections = client
-            .dump(&about(command::GET_CONNECTIONS))
-            .await
-            .map_err(fail)?;
-        let peers = if devices.is_empty() || connections.is_empty() {
-            Vec::new()
-        } else {
-            client
-                .dump(&about(command::GET_PEER_DEVICES))
-                .await
-                .map_err(fail)?
-        };
-        let parts = Parts {
-            resource,
-            devices,
-            connections,
-            peers,
-        };
-        if parts.is_complete() {
-            found.push(parts);
-        }
+        .map_err(|error| Failure::socket("status", &error))?;
+    if let (Some(name), true) = (wanted, found.is_empty()) {
+        return Err(no_such(name));
     }
-    Ok(found)
+    found.sort_by(|a, b| a.name.cmp(&b.name));
+    let resources = found.iter().map(status_json::resource).collect();
+    terminal.print(&json::pretty(&json::document(
+        status_json::SCHEMA,
+        "resources",
+        resources,
+    )));
+    Ok(0)
 }

@@ -2,6 +2,7 @@
 //! The text of `status`. Without `--verbose`, what is as it should be is left out.
 
 use super::status::{Detail, Parts};
+use crate::view::paint::{colored, tone, Tone};
 use drbd_core::genl::container;
 use drbd_core::state::State;
 use netlink_api::status::{connection_name, context, disk_name, replication_name, role_name};
@@ -9,10 +10,6 @@ use netlink_api::Message;
 
 /// Columns of a terminal.
 const WIDTH: usize = 80;
-/// Colours of the terminal.
-const GREEN: &str = "32";
-const RED: &str = "31";
-const YELLOW: &str = "33";
 
 /// One resource.
 pub fn render(parts: &Parts, detail: Detail) -> String {
@@ -72,12 +69,13 @@ impl Page {
         let value = value.to_string();
         let length = name.chars().count() + 1 + value.chars().count();
         self.place(length);
-        match shade(&value).filter(|_| self.detail.color) {
-            Some(code) => self
-                .text
-                .push_str(&format!("{name}:\x1b[1;{code}m{value}\x1b[0m")),
-            None => self.text.push_str(&format!("{name}:{value}")),
-        }
+        let tone = match (self.detail.color, name) {
+            (false, _) => Tone::Plain,
+            (true, "suspended" | "resync-suspended" | "blocked") if value != "no" => Tone::Bad,
+            (true, _) => tone(&value),
+        };
+        self.text
+            .push_str(&format!("{name}:{}", colored(&value, tone)));
     }
 
     fn bare(&mut self, word: &str) {
@@ -104,15 +102,6 @@ impl Page {
             }
         };
         self.column = Some(column + length);
-    }
-}
-
-fn shade(value: &str) -> Option<&'static str> {
-    match value {
-        "UpToDate" | "Connected" | "Established" | "Primary" => Some(GREEN),
-        "Inconsistent" | "Failed" | "StandAlone" | "Diskless" => Some(RED),
-        "Outdated" | "Connecting" | "Consistent" | "SyncSource" | "SyncTarget" => Some(YELLOW),
-        _ => None,
     }
 }
 

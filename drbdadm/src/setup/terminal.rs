@@ -2,7 +2,7 @@
 //! What a command has around it: where it prints, and what it leaves behind.
 
 use super::registry::Registry;
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 
 /// Standard output and standard error of a command.
 pub struct Terminal<'a> {
@@ -10,7 +10,7 @@ pub struct Terminal<'a> {
     error: &'a mut dyn Write,
     /// The name the tool was called by.
     pub program: String,
-    /// Standard output is looked at by a person.
+    /// Standard output is looked at by a person, who has nothing against colours.
     pub interactive: bool,
     /// Links to the configuration.
     pub registry: Registry,
@@ -23,7 +23,7 @@ impl<'a> Terminal<'a> {
             out,
             error,
             program: program.into(),
-            interactive: std::io::stdout().is_terminal(),
+            interactive: crate::view::paint::is_welcome(),
             registry: Registry::default(),
         }
     }

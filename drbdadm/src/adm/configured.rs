@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What the configuration says about this machine's resources, for the commands that show things and can do without it.
+
+use super::args::Args;
+use super::session::{Session, Target};
+use drbd_config::HostSection;
+
+/// A resource of this machine.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Configured {
+    /// Name.
+    pub name: String,
+    /// Own endpoint as `af:ADDR:PORT`.
+    pub own_address: String,
+    /// The peer's endpoint; empty when it is not clear who the peer is.
+    pub peer_address: String,
+    /// The peer's host name.
+    pub peer_host: String,
+    /// The resource this one is stacked on.
+    pub stacked_on: Option<String>,
+    /// By number.
+    pub volumes: Vec<ConfiguredVolume>,
+}
+
+/// A volume of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ConfiguredVolume {
+    /// Number.
+    pub number: u64,
+    /// Minor.
+    pub minor: u32,
+    /// Path of the backing device.
+    pub disk: String,
+    /// The minor below, when stacked.
+    pub lower_minor: Option<u32>,
+}
+
+/// Reads the configuration (the file with that name, or the one of the system) without a word on standard error.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn configured(config: Option<&str>) -> Result<Vec<Configured>, String> {
+    let args = Args {
+        config: config.map(String::from),
+        ..Args::default()
+    };
+    Session::quietly(args).map(|session| all(&session))
+}
+
+/// All resources of this machine, stacked ones too.
+pub fn all(session: &Session) -> Vec<Configured> {
+    let targets = session.targets();
+    targets.iter().map(|target| one(session, target)).collect()
+}
+
+/// One of them.
+pub fn one(session: &Session, target: &Target<'_>) -> Configured {
+    let endpoint = |host: &HostSection| host.address.as_ref().map(|address| address.endpoint());
+    let peer = session.peer(target).ok();
+    let lower = target.me.stacked_on();
+    let volumes = target.volumes().map(|volume| ConfiguredVolume {
+        number: volume.number,
+        minor: volume.minor(),
+        disk: volume.disk_path().into(),
+        lower_minor: lower.and_then(|lower| lower_minor(session, lower, volume.number)),
+    });
+    Configured {
+        name: target.resource.name.clone(),
+        own_address: endpoint(target.me).unwrap_or_default(),
+        peer_address: peer.and_then(endpoint).unwrap_or_default(),
+        peer_host: peer.map_or_else(String::new, HostSection::title),
+        stacked_on: lower.map(String::from),
+        volumes: volumes.collect(),
+    }
+}
+
+fn lower_minor(session: &Session, lower: &str, number: u64) -> Option<u32> {
+    let below = session
+        .targets()
+        .into_iter()
+        .find(|target| target.resource.name == lower)?;
+    let volume = below.me.volumes.iter().find(|v| v.number == number)?;
+    Some(volume.minor())
+}
