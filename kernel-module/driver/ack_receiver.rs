@@ -8,7 +8,7 @@ use super::connection::{Connection, Link};
 use super::device::Device;
 use super::prelude::*;
 use super::registry::REGISTRY;
-use super::resource::Resource;
+use super::resource::{Control, Resource};
 use crate::kapi::thread::NoIoScope;
 use drbd_core::engine::volume::{Acknowledgement, UnknownRequest};
 use drbd_core::state::{Conn, Kind, Request};
@@ -86,7 +86,12 @@ fn receive(resource: &Arc<Resource>, link: &Arc<Link>, thread: &ThisThread) -> F
                 continue;
             }
             Err(NetError::Interrupted) => continue,
-            Err(_) => return Failure::Network,
+            Err(_) => {
+                // The peer closed both sockets; what it said last is still to be read from the other one.
+                let read_to_the_end = |control: &mut Control| thread.should_stop() || control.cstate != Conn::WFReportParams;
+                resource.wait_control(ping_timeout.min(HZ), read_to_the_end);
+                return Failure::Network;
+            }
         }
         match handle(resource, link, place) {
             Ok(command) => {

@@ -228,8 +228,12 @@ impl Resource {
         if !ready || self.control.lock().cstate != Conn::WFReportParams {
             return Err(End::Broken);
         }
-        if let Some(disk) = self.control.lock().volume(number).and_then(|volume| volume.disk.as_mut()) {
-            disk.uuids.start_as_target(sync);
+        if let Some(volume) = self.control.lock().volume(number) {
+            let primary = volume.state.role == Role::Primary;
+            if let Some(disk) = volume.disk.as_mut() {
+                disk.uuids.start_as_target(sync);
+                disk.uuids.set_primary(primary);
+            }
         }
         let _ = self.write_superblock(number);
         let mut control = self.control.lock();

@@ -28,6 +28,8 @@ pub struct PairOptions {
     pub our_tools: [bool; 2],
     /// Size of the backing disk /dev/vda of each node.
     pub disk_mib: u64,
+    /// How many backing disks of that size each node has: /dev/vda, /dev/vdb ...
+    pub disks: usize,
     /// Lines for the `net` section.
     pub net: String,
     /// Lines for the `disk` section.
@@ -44,6 +46,7 @@ impl PairOptions {
             drivers: [Driver::Rust, Driver::Rust],
             our_tools: [false, false],
             disk_mib: 64,
+            disks: 1,
             net: "protocol C; connect-int 3; ping-int 3; ping-timeout 10; timeout 30;".into(),
             disk: "c-plan-ahead 0; resync-rate 200M;".into(),
             files: Vec::new(),
@@ -88,7 +91,7 @@ impl Pair {
                     Driver::C => bed.c_module(),
                 },
                 our_tools: options.our_tools[index],
-                disks_mib: vec![options.disk_mib],
+                disks_mib: vec![options.disk_mib; options.disks],
                 link: Some((
                     format!("10.0.0.{own}"),
                     folder.join(format!("link{own}")),

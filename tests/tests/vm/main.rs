@@ -7,6 +7,10 @@ mod failures;
 mod hostile;
 mod interop;
 mod lifecycle;
+mod matrix;
+#[path = "../handshake_matrix/notation.rs"]
+#[allow(dead_code)]
+mod notation;
 mod replication;
 mod tools;
 

@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Every recorded decision of the handshake, driven on two machines in the three pairings of drivers (behaviour.md sections 3 and
+//! 4; issue 3 line 1). Eight cases at a time, each with its own disks, minor and port.
+
+mod area;
+mod lane;
+mod report;
+
+use crate::{bed, check};
+use anyhow::{ensure, Result};
+use lane::Lane;
+use qemu_testbed::{Driver, Pair, PairOptions, Vm};
+use report::Report;
+use serde_json::Value;
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+/// Names of the nodes in the fixture.
+const NODES: [&str; 2] = ["a", "b"];
+/// Cases played at once.
+const LANES: usize = 8;
+/// Longest time until the states of a batch stand still.
+const SETTLE_LIMIT: Duration = Duration::from_secs(60);
+/// States that are on the way to another one.
+const PASSING: [&str; 12] = [
+    "Unconnected", "Disconnecting", "Timeout", "BrokenPipe", "NetworkFailure", "ProtocolError", "TearDown", "WFReportParams",
+    "WFBitMapS", "WFBitMapT", "WFSyncUUID", "StartingSync",
+];
+
+#[test]
+fn recorded_decisions_rust_and_rust() {
+    check(play("matrix-rr", Driver::Rust, Driver::Rust));
+}
+
+#[test]
+fn recorded_decisions_rust_and_c() {
+    check(play("matrix-rc", Driver::Rust, Driver::C));
+}
+
+#[test]
+fn recorded_decisions_c_and_rust() {
+    check(play("matrix-cr", Driver::C, Driver::Rust));
+}
+
+/// The two machines.
+struct Nodes(Pair);
+
+impl Nodes {
+    fn node(&mut self, index: usize) -> &mut Vm {
+        if index == 0 { &mut self.0.a } else { &mut self.0.b }
+    }
+
+    /// One script on each node, at the same time.
+    fn both(&mut self, scripts: [String; 2]) -> Result<[String; 2]> {
+        let scripts = scripts.map(|script| if script.is_empty() { ":".to_string() } else { script });
+        self.0.a.start_command(&scripts[0])?;
+        self.0.b.start_command(&scripts[1])?;
+        let a = self.0.a.finish_command(Duration::from_secs(120))?.text;
+        let b = self.0.b.finish_command(Duration::from_secs(120))?.text;
+        Ok([a, b])
+    }
+
+    /// Waits until nothing has changed for a second and nobody is on the way.
+    fn settle(&mut self, lanes: usize) -> Result<()> {
+        let limit = Instant::now() + SETTLE_LIMIT;
+        let states = "cut -d' ' -f1-5 /proc/drbd | grep ': cs:'".to_string();
+        let mut before = [String::new(), String::new()];
+        let mut since = Instant::now();
+        loop {
+            let now = self.both([states.clone(), states.clone()])?;
+            // Two nodes that wait for each other are about to meet.
+            let meeting = |lane: usize| now.iter().all(|text| text.lines().any(|line| line.trim().starts_with(&format!("{lane}: cs:WFConnection"))));
+            let passing = now.iter().any(|text| PASSING.iter().any(|state| text.contains(state))) || (0..lanes).any(meeting);
+            if now != before || passing {
+                since = Instant::now();
+                before = now;
+            }
+            if since.elapsed() > Duration::from_millis(1200) || Instant::now() > limit {
+                return Ok(());
+            }
+            std::thread::sleep(Duration::from_millis(150));
+        }
+    }
+}
+
+fn play(name: &str, node1: Driver, node2: Driver) -> Result<()> {
+    let text = std::fs::read_to_string(drbd_tests::fixture("handshake-matrix.json"))?;
+    let matrix: Value = serde_json::from_str(&text)?;
+    let only = std::env::var("DRBD_RS_CASE").unwrap_or_default();
+    let cases: Vec<&Value> = matrix["cases"].as_array().into_iter().flatten().collect();
+    let cases: Vec<&Value> = cases.into_iter().filter(|case| only.is_empty() || case["id"] == only.as_str()).collect();
+    let mut options = PairOptions::new(name).drivers(node1, node2);
+    options.disk_mib = 32;
+    options.disks = LANES;
+    options.files.push(("sbin/matrix-helper".into(), lane::HELPER.as_bytes().to_vec()));
+    let mut nodes = Nodes(Pair::boot(&bed(), &options)?);
+    let load = "chmod 755 /sbin/matrix-helper; modprobe drbd usermode_helper=/sbin/matrix-helper minor_count=16";
+    for node in 0..2 {
+        nodes.node(node).ok(load)?;
+    }
+    // A case that takes the network down plays alone.
+    let (alone, beside): (Vec<&Value>, Vec<&Value>) = cases.iter().partition(|case| case["steps"].to_string().contains("ip link"));
+    let mut wrong = Vec::new();
+    for batch in beside.chunks(LANES).chain(alone.chunks(1)) {
+        let lanes: Vec<Lane<'_>> = batch
+            .iter()
+            .enumerate()
+            .map(|(number, case)| Lane {
+                case,
+                symbols: &matrix["symbols"],
+                number,
+                device_sectors: matrix["device_sectors"].as_u64().unwrap_or(0),
+            })
+            .collect();
+        wrong.extend(play_batch(&mut nodes, &lanes)?);
+    }
+    ensure!(wrong.is_empty(), "{} of {} cases deviate:\n{}", wrong.len(), cases.len(), wrong.join("\n"));
+    ensure!(!only.is_empty() || cases.len() >= 115, "only {} cases", cases.len());
+    for node in 0..2 {
+        nodes.node(node).ok("rmmod drbd")?;
+    }
+    nodes.0.finish()
+}
+
+fn scripts(lanes: &[Lane<'_>], script: impl Fn(&Lane<'_>, usize) -> String) -> [String; 2] {
+    [0, 1].map(|node| lanes.iter().map(|lane| script(lane, node)).collect())
+}
+
+fn play_batch(nodes: &mut Nodes, lanes: &[Lane<'_>]) -> Result<Vec<String>> {
+    for lane in lanes {
+        for node in 0..2 {
+            let image = nodes.node(node).disk(lane.number);
+            lane.write_area(node, None, &image)?;
+        }
+    }
+    nodes.both(scripts(lanes, |lane, _| lane.clear_log()))?;
+    nodes.both(scripts(lanes, |lane, node| lane.set_up(node)))?;
+    let steps: Vec<Vec<Value>> = lanes.iter().map(Lane::steps).collect();
+    for turn in 0..steps.iter().map(Vec::len).max().unwrap_or(0) {
+        let due = |wanted: &str| -> Vec<(&Lane<'_>, &Value)> {
+            let pairs = lanes.iter().zip(&steps).filter_map(|(lane, steps)| Some((lane, steps.get(turn)?)));
+            pairs.filter(|(_, step)| step[0] == wanted).collect()
+        };
+        take_turn(nodes, lanes.len(), &due)?;
+    }
+    nodes.settle(lanes.len())?;
+    let texts = nodes.both(scripts(lanes, |lane, _| format!("echo '=== lane'\n{}", lane.query())))?;
+    let parts = texts.each_ref().map(|text| text.split("=== lane\n").skip(1).map(Report::parse).collect::<Vec<_>>());
+    let mut wrong = Vec::new();
+    for (position, lane) in lanes.iter().enumerate() {
+        let race = lane.case["race"] == true;
+        let mut bound = HashMap::new();
+        let reports = parts.each_ref().map(|reports| reports.get(position));
+        for (node, report) in reports.iter().enumerate() {
+            let Some(report) = report else { continue };
+            let recorded = &lane.case["result"][NODES[node]];
+            for line in report.differences(recorded, race, lane.symbols, &mut bound) {
+                wrong.push(format!("{} {}: {line}", lane.id(), NODES[node]));
+            }
+        }
+        if race && reports.iter().flatten().all(|report| report.cstate() != "StandAlone") {
+            wrong.push(format!("{}: nobody refused", lane.id()));
+        }
+    }
+    nodes.both(scripts(lanes, |lane, node| lane.tear_down(node)))?;
+    Ok(wrong)
+}
+
+/// One step of every lane: connecting and commands first, then the pauses.
+fn take_turn<'a>(nodes: &mut Nodes, lanes: usize, due: &dyn Fn(&str) -> Vec<(&'a Lane<'a>, &'a Value)>) -> Result<()> {
+    let connecting = due("connect");
+    for second in [false, true] {
+        let mut scripts = [String::new(), String::new()];
+        for (lane, _) in &connecting {
+            let node = if second { 1 - lane.first() } else { lane.first() };
+            scripts[node] += &lane.connect(node);
+        }
+        if !connecting.is_empty() {
+            nodes.both(scripts)?;
+            // CO-2: the later node becomes the resolver only if the first one waits already.
+            std::thread::sleep(Duration::from_millis(800));
+        }
+    }
+    for (lane, step) in due("setmd") {
+        let node = usize::from(step[1] == "b");
+        let image = nodes.node(node).disk(lane.number);
+        lane.write_area(node, Some(&step[2]), &image)?;
+    }
+    let mut scripts = [String::new(), String::new()];
+    for (lane, step) in due("sh") {
+        let node = usize::from(step[1] == "b");
+        scripts[node] += &lane.command(node, step[2].as_str().unwrap_or("false"));
+    }
+    for (lane, step) in due("attach") {
+        let node = usize::from(step[1] == "b");
+        scripts[node] += &lane.attach(node);
+    }
+    for (lane, _) in due("clearlog") {
+        for script in &mut scripts {
+            *script += &lane.clear_log();
+        }
+    }
+    if scripts.iter().any(|script| !script.is_empty()) {
+        nodes.both(scripts)?;
+    }
+    let pause = due("sleep").iter().filter_map(|(_, step)| step[1].as_f64()).fold(0.0, f64::max);
+    std::thread::sleep(Duration::from_secs_f64(pause));
+    if !due("settle").is_empty() || !connecting.is_empty() {
+        nodes.settle(lanes)?;
+    }
+    Ok(())
+}
