@@ -131,12 +131,16 @@ fn apply_al_recovers_every_recorded_area_as_the_reference_tool_does() {
             let normal = |code: i32| if code == 134 { 1 } else { code };
             assert_eq!(output.status.code(), Some(normal(exit)), "{name}: {said}");
             // Stripes that make no sense are named as that, instead of an offset that follows from them.
+            let recorded = lines(&disk.facts["apply_al_stderr"]);
+            let mut told: Vec<&str> = said.lines().collect();
+            if name.contains("v09magic") {
+                // "What wrong input gets": metadata of another release is named, with what to do
+                let more = told.split_off(recorded.len().min(told.len())).join(" ");
+                let advice = ["DRBD 9 (v09", "needs v08", "create-md"];
+                assert!(advice.iter().all(|part| more.contains(part)), "{said}");
+            }
             if !name.contains("bad-stripes") {
-                assert_eq!(
-                    said.lines().collect::<Vec<_>>(),
-                    lines(&disk.facts["apply_al_stderr"]),
-                    "{name}"
-                );
+                assert_eq!(told, recorded, "{name}");
             }
             let printed = String::from_utf8_lossy(&output.stdout).into_owned();
             assert_eq!(

@@ -90,7 +90,7 @@ fn commands(name: &str) -> Vec<String> {
         names.extend(lines.flat_map(str::split_whitespace).map(String::from));
     }
     names.retain(|name| name.starts_with(|c: char| c.is_ascii_lowercase()));
-    names.extend(["status", "primary", "dump-md", "show-gi"].map(String::from));
+    names.extend(["status", "primary", "dump-md", "show-gi", "overview"].map(String::from));
     names.sort();
     names.dedup();
     names

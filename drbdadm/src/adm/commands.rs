@@ -15,6 +15,8 @@ pub enum Listed {
     Handler,
     /// In `hidden-commands`, for experts.
     Expert,
+    /// In the usage text that a person sees; the one in a pipe has what drbdadm of the C driver has.
+    View,
     /// Nowhere.
     Nowhere,
 }
@@ -167,7 +169,7 @@ impl Command {
 }
 
 use Limit::{Long, Medium, Never, Short};
-use Listed::{Expert, Handler, Nowhere, Shell, Usage};
+use Listed::{Expert, Handler, Nowhere, Shell, Usage, View};
 use Scope::{Either, Nothing, OneVolume, Resource, Volumes};
 
 /// All commands, every group in the order of its list.
@@ -213,8 +215,8 @@ pub const COMMANDS: &[Command] = &[
     new("dump-md", Usage, Volumes, Long).adds(JSON),
     new("wipe-md", Usage, Volumes, Long),
     new("apply-al", Usage, Volumes, Long),
-    new("overview", Usage, Nothing, Short).adds(&[("color", true)]),
     new("hidden-commands", Usage, Nothing, Short),
+    new("overview", View, Nothing, Short).adds(&[("color", true)]),
     new("sh-nop", Shell, Nothing, Short),
     new("sh-resources", Shell, Nothing, Short),
     new("sh-resource", Shell, Resource, Short),

@@ -3,6 +3,7 @@
 
 use super::args::GENERAL;
 use super::commands::{Command, Listed, COMMANDS};
+use std::io::IsTerminal;
 
 /// The release of drbd-utils whose 8.4 mode these tools stand in for; scripts compare it.
 pub const TOOLS_VERSION: &str = "9.22.0";
@@ -44,7 +45,12 @@ pub fn usage(command: Option<&Command>) -> String {
         });
     }
     match command {
-        None => text.push_str(&format!("\nCOMMANDS:\n{}", columns(Listed::Usage))),
+        None => {
+            text.push_str(&format!("\nCOMMANDS:\n{}", columns(Listed::Usage)));
+            if std::io::stdout().is_terminal() {
+                text.push_str(&format!("\nWHAT HAPPENS:\n{}", columns(Listed::View)));
+            }
+        }
         Some(command) => {
             let mut options = command.known_options();
             options.extend(command.added);
