@@ -61,7 +61,7 @@ impl Done {
         Ok(Self { code, payload: KVec::new() })
     }
 
-    fn ok() -> Result<Self, Refused> {
+    pub(super) fn ok() -> Result<Self, Refused> {
         Self::code(ret::NO_ERROR)
     }
 }
@@ -335,21 +335,7 @@ fn for_connection(message: &Message<'_>, resource: &Arc<Resource>) -> Result<Don
     if let Some(found) = container_of(message, container::NET_CONF) {
         net.read(found.payload).map_err(mandatory)?;
     }
-    network::check_net(resource, &net)?;
-    let mut control = resource.control.lock();
-    let version = control.version;
-    resource.connection.set_options(&net, version);
-    control.net = Some(net);
-    if control.cstate == Conn::WFReportParams && version >= 100 {
-        let packet = control.net.as_ref().map(|net| super::packets::protocol_update(version, net));
-        if let Some(packet) = packet {
-            resource.send(0, packet);
-        }
-    }
-    for index in 0..control.volumes.len() {
-        publish(&control, index, true);
-    }
-    Done::ok()
+    network::change_options(resource, net)
 }
 
 fn for_device(registry: &Arc<Registry>, message: &Message<'_>, device: &Arc<Device>) -> Result<Done, Refused> {
@@ -502,5 +488,11 @@ fn change_disk_options(message: &Message<'_>, resource: &Arc<Resource>, device: 
         disk.conf = conf;
     }
     publish(&control, index, true);
+    // The peer takes over what concerns the pace of a resync (CO-8).
+    if let (Some(volume), Some(net)) = (control.volumes.get(index), control.net.as_ref()) {
+        if volume.state.conn >= Conn::Connected {
+            resource.send(device.volume, super::packets::sync_param(control.version, volume, net));
+        }
+    }
     Done::ok()
 }

@@ -96,6 +96,9 @@ pub(crate) struct Connection {
     pub(crate) use_rle: Atomic<bool>,
     /// Below version 100 there are no flags: the receiver acts by its own protocol.
     pub(crate) always_ack: Atomic<bool>,
+    /// Integrity, checksum and verify algorithms.
+    #[pin]
+    pub(crate) digests: super::digest::Digests,
 }
 
 impl Connection {
@@ -130,6 +133,7 @@ impl Connection {
             ko_count: Atomic::new(7),
             use_rle: Atomic::new(true),
             always_ack: Atomic::new(false),
+            digests <- super::digest::Digests::new(),
         }))
     }
 

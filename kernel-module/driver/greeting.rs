@@ -2,10 +2,11 @@
 //! Our side of the parameter exchange, and the bitmap exchange (wire-protocol.md sections 6 and 12).
 
 use super::connection::Link;
-use super::establish::{NoLink, Plan};
+use super::establish::NoLink;
 use super::prelude::*;
 use super::receiver::{find, End};
-use super::resource::Resource;
+use super::resource::{Control, Resource};
+use drbd_core::handshake::sync_param::AdoptedProtocol;
 use drbd_core::state::{Conn, Kind, Request};
 use drbd_core::wire::bitmap_transfer::{Sink, Transfer};
 use drbd_core::wire::header::header_bytes;
@@ -14,26 +15,33 @@ use drbd_core::wire::{Command, Header};
 
 impl Resource {
     /// P_PROTOCOL, then for every volume its parameters, and WFReportParams (CO-6).
-    pub(crate) fn greet_peer(&self, link: &Arc<Link>, plan: &Plan) -> Result<(), NoLink> {
+    pub(crate) fn greet_peer(&self, link: &Arc<Link>) -> Result<(), NoLink> {
         let mut control = self.control.lock();
         if control.cstate != Conn::WFConnection {
             return Err(NoLink::Again);
         }
+        // As it is now: it may have changed since the attempt began.
+        let net = control.net.as_ref().and_then(|net| KBox::new(**net, GFP_KERNEL).ok()).ok_or(NoLink::Again)?;
         let (version, features) = (link.version, link.features);
         control.version = version;
         control.features = features;
         control.resolver = link.resolver;
-        control.discard_my_data = plan.net.discard_my_data();
-        control.dry_run = plan.net.tentative();
-        self.connection.set_options(&plan.net, version);
+        control.discard_my_data = net.discard_my_data();
+        control.dry_run = net.tentative();
+        self.connection.set_options(&net, version);
+        // The names were checked when they were configured.
+        let integrity = super::digest::by_name(if version >= 87 { net.integrity_alg() } else { &[] }).map_err(|_| NoLink::Again)?;
+        self.connection.digests.integrity_out.install(integrity);
+        self.connection.digests.integrity_in.install(None);
+        self.connection.digests.set_block_algorithms(&net).map_err(|_| NoLink::Again)?;
         let discard = control.discard_my_data;
         let send = |packet: Result<super::queue::Packet>| -> Result<(), NoLink> {
             let packet = packet.map_err(|_| NoLink::Again)?;
             link.data.send(&packet.bytes, More::Yes, &mut || false).map_err(|_| NoLink::Again)
         };
-        send(super::packets::protocol(version, &plan.net, discard, control.dry_run))?;
+        send(super::packets::protocol(version, &net, discard, control.dry_run))?;
         for volume in control.volumes.iter() {
-            send(super::packets::sync_param(version, volume, &plan.net))?;
+            send(super::packets::sync_param(version, volume, &net))?;
             send(super::packets::sizes(version, features, volume, false))?;
             if volume.state.disk >= drbd_core::state::Disk::Negotiating {
                 send(super::packets::uuids(version, volume, discard, 0))?;
@@ -82,14 +90,50 @@ impl Resource {
         control.dry_run |= peer.dry_run;
         let discard = control.discard_my_data;
         let Some(net) = control.net.as_ref() else { return Err(End::Broken) };
-        if command == Command::ProtocolUpdate {
-            return Ok(());
-        }
-        let own = super::packets::protocol_of(net, discard, false);
-        drbd_core::handshake::protocol::match_protocol(&own, &peer).map_err(|error| {
+        let refused = |error: drbd_core::handshake::protocol::Incompatible| {
             pr_err!("{}: incompatible {} settings\n", self.display_name(), error.option);
             End::Refused
-        })
+        };
+        if command == Command::ProtocolUpdate {
+            let adopted = drbd_core::handshake::sync_param::adopt_protocol(&peer).map_err(refused)?;
+            self.adopt_protocol(&mut control, &adopted);
+        } else {
+            let own = super::packets::protocol_of(net, discard, false);
+            drbd_core::handshake::protocol::match_protocol(&own, &peer).map_err(refused)?;
+        }
+        drop(control);
+        self.adopt_integrity(peer.integrity)
+    }
+
+    /// What the peer sends from here on carries digests of this algorithm; ours in the other direction stays (wire-protocol.md 6.2).
+    fn adopt_integrity(&self, name: &[u8]) -> Result<(), End> {
+        let shown = core::str::from_utf8(name).ok().filter(|text| !text.is_empty()).unwrap_or("(none)");
+        let digest = super::digest::by_name(name).map_err(|_| {
+            pr_err!("{}: peer data-integrity-alg {} not supported\n", self.display_name(), shown);
+            End::Refused
+        })?;
+        let hasher = &self.connection.digests.integrity_in;
+        if digest.is_some() || hasher.bytes() != 0 {
+            pr_info!("{}: peer data-integrity-alg: {}\n", self.display_name(), shown);
+        }
+        hasher.install(digest);
+        Ok(())
+    }
+
+    /// CO-7: settings the peer has changed on the live connection hold here too.
+    fn adopt_protocol(&self, control: &mut Control, adopted: &AdoptedProtocol) {
+        let version = control.version;
+        let Some(net) = control.net.as_mut() else { return };
+        let table = drbd_core::genl::attributes::NET_CONF;
+        let two_primaries = u32::from(adopted.two_primaries);
+        let pairs = [(6, adopted.protocol), (17, adopted.after_sb_0p), (18, adopted.after_sb_1p), (19, adopted.after_sb_2p), (24, two_primaries)];
+        for (number, value) in pairs {
+            net.numbers.set(table, number, u64::from(value));
+        }
+        self.connection.set_options(net, version);
+        for index in 0..control.volumes.len() {
+            super::control::publish(control, index, true);
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use super::prelude::*;
 use super::resource::Resource;
 use drbd_core::handshake::sizes::max_bio;
 use drbd_core::state::Conn;
+use drbd_core::wire::command::MAX_DATA_BYTES;
 use drbd_core::wire::params::features;
 
 /// Largest discard or write-zeroes: 32 extents of the activity log (128 MiB).
@@ -17,15 +18,24 @@ const MAX_OLD_DISCARD_SECTORS: u32 = 4 << 11;
 const DISKLESS_DISCARD_BYTES: u32 = 512;
 
 impl Resource {
+    /// The same for all volumes, when an option of the connection has changed. The caller holds no lock but `admin`.
+    pub(crate) fn reconsider_all_limits(&self) {
+        let list = self.connection.volume_list();
+        for device in list.volumes.iter() {
+            self.reconsider_limits(device);
+        }
+    }
+
     /// Applies the limits that follow from the disk and the peer of a volume. The caller holds
     /// no lock; process context.
     pub(crate) fn reconsider_limits(&self, device: &Arc<Device>) {
         let Some(node) = device.node() else { return };
-        let (backing, connected, agreed, largest) = {
+        let (backing, connected, agreed, largest, integrity) = {
             let mut control = self.control.lock();
             let cached = |volume: &super::volume::Volume| volume.disk.as_ref().is_some_and(|disk| disk.backing.facts().write_cache);
             self.connection.write_cache.store(control.volumes.iter().any(cached), Relaxed);
             let (version, agreed) = (control.version, control.features);
+            let integrity = control.net.as_ref().is_some_and(|net| !net.integrity_alg().is_empty());
             let Some(volume) = control.volume(device.volume) else { return };
             let connected = volume.state.conn >= Conn::WFReportParams && volume.peer_sizes.is_some();
             let announced = volume.peer_sizes.map_or(0, |sizes| sizes.max_bio_bytes);
@@ -36,7 +46,7 @@ impl Resource {
             if let Some(disk) = volume.disk.as_mut() {
                 disk.peer_max_bio_bytes = remember;
             }
-            (backing, connected, agreed, largest)
+            (backing, connected, agreed, largest, integrity)
         };
         let facts = backing.as_ref().map(|dev| dev.facts());
         let peer_can = |feature: u32| !connected || agreed & feature != 0;
@@ -47,7 +57,12 @@ impl Resource {
             (true, false) => MAX_OLD_DISCARD_SECTORS,
         };
         let unit = facts.as_ref().map_or(DISKLESS_DISCARD_BYTES, |facts| facts.discard_granularity_bytes.max(512));
-        let zeroes = if peer_can(features::WZEROES) { MAX_ERASE_SECTORS } else { 0 };
+        let zeroes = match (peer_can(features::WZEROES), integrity) {
+            (false, _) => 0,
+            (true, false) => MAX_ERASE_SECTORS,
+            // They travel as data (super::payload), so they are no longer than data can be.
+            (true, true) => largest.min(MAX_DATA_BYTES) >> 9,
+        };
         let changed = node.update_limits(|limits| {
             limits.reset();
             if let Some(backing) = &backing {

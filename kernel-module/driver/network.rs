@@ -3,8 +3,10 @@
 
 use super::admin::{container_of, invalid, mandatory, needs_resource, Done, Named};
 use super::attach::Refused;
+use super::control::publish;
 use super::device::Device;
 use super::prelude::*;
+use super::queue::Outgoing;
 use super::registry::Registry;
 use super::resource::Resource;
 use super::status::{self, Notify};
@@ -50,6 +52,7 @@ pub(super) fn connect(registry: &Arc<Registry>, message: &Message<'_>, context: 
             .change_all(&mut control, Request::none().conn(Conn::Unconnected), Kind::Hard)
             .map_err(|refusal| Refused::code(refusal.code()))?;
     }
+    resource.reconsider_all_limits();
     resource.start_receiver().map_err(|_| Refused::code(ret::NOMEM))?;
     Done::code(1)
 }
@@ -87,9 +90,53 @@ pub(super) fn check_net(resource: &Resource, net: &NetConf) -> Result<(), Refuse
     known(net.verify_alg(), false, ret::VERIFY_ALG)?;
     known(net.integrity_alg(), false, ret::INTEGRITY_ALG)?;
     known(net.cram_hmac_alg(), true, ret::AUTH_ALG)?;
-    if !net.integrity_alg().is_empty() {
-        pr_err!("{}: data-integrity-alg is not supported yet\n", resource.display_name());
-        return Err(Refused { code: ret::INTEGRITY_ALG, info: "data-integrity-alg is not supported by this version" });
+    Ok(())
+}
+
+/// CHG_NET_OPTS: puts checked options in force, and tells the peer. The caller holds `admin`.
+pub(super) fn change_options(resource: &Arc<Resource>, net: KBox<NetConf>) -> Result<Done, Refused> {
+    running(resource, &net)?;
+    check_net(resource, &net)?;
+    let integrity = super::digest::by_name(net.integrity_alg()).map_err(|_| Refused::code(ret::INTEGRITY_ALG))?;
+    let digests = &resource.connection.digests;
+    digests.set_block_algorithms(&net).map_err(|_| Refused::code(ret::NOMEM))?;
+    {
+        let mut control = resource.control.lock();
+        let version = control.version;
+        let connected = control.cstate == Conn::WFReportParams;
+        resource.connection.set_options(&net, version);
+        if connected && version >= 100 {
+            let packet = super::packets::protocol_update(version, &net).map_err(|_| Refused::code(ret::NOMEM))?;
+            resource.connection.enqueue(0, Outgoing::ProtocolUpdate { packet, integrity });
+        }
+        control.net = Some(net);
+        for index in 0..control.volumes.len() {
+            if let (Some(volume), Some(net), true) = (control.volumes.get(index), control.net.as_ref(), connected) {
+                resource.send(volume.number(), super::packets::sync_param(version, volume, net));
+            }
+            publish(&control, index, true);
+        }
+    }
+    resource.reconsider_all_limits();
+    Done::ok()
+}
+
+/// What may not change while it is in use.
+fn running(resource: &Resource, net: &NetConf) -> Result<(), Refused> {
+    let control = resource.control.lock();
+    let Some(old) = control.net.as_ref() else { return Err(invalid("net conf missing, try connect")) };
+    let old_peer = control.cstate == Conn::WFReportParams && control.version < 100;
+    let same = old.protocol() == net.protocol() && old.two_primaries() == net.two_primaries() && old.integrity_alg() == net.integrity_alg();
+    if old_peer && !same {
+        return Err(Refused::code(ret::NEED_APV_100));
+    }
+    let any = |wanted: fn(Conn) -> bool| control.volumes.iter().any(|volume| wanted(volume.state.conn));
+    let resync = any(|conn| matches!(conn, Conn::SyncSource | Conn::SyncTarget | Conn::PausedSyncS | Conn::PausedSyncT));
+    if resync && old.csums_alg() != net.csums_alg() {
+        return Err(Refused::code(ret::CSUMS_RESYNC_RUNNING));
+    }
+    if any(Conn::is_verify) && old.verify_alg() != net.verify_alg() {
+        return Err(Refused::code(ret::VERIFY_RUNNING));
     }
     Ok(())
 }

@@ -11,8 +11,8 @@ use super::prelude::*;
 
 /// Entries at most.
 pub(crate) const CAPACITY: usize = 2048;
-/// Entries kept free for control packets when resync requests are queued.
-pub(crate) const HEADROOM: usize = 512;
+/// Entries kept free for control packets and for replies (one for each request of the peer in work) when resync requests are queued.
+pub(crate) const HEADROOM: usize = 1280;
 
 /// A packet encoded in full.
 pub(crate) struct Packet {
@@ -29,6 +29,8 @@ pub(crate) enum Outgoing {
     Reply { io: Io<PeerIo> },
     /// The whole bitmap of the volume.
     Bitmap,
+    /// P_PROTOCOL_UPDATE; what is sent after it carries digests of this algorithm.
+    ProtocolUpdate { packet: Packet, integrity: Option<KBox<crate::kapi::crypto::Digest>> },
 }
 
 /// An entry.

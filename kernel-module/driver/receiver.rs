@@ -6,15 +6,18 @@ use super::acks::Ack;
 use super::connection::Link;
 use super::control::publish;
 use super::device::Device;
+use super::digest::DigestValue;
 use super::establish::{self, NoLink, Plan};
 use super::peer_io::{self, Kind as PeerKind, PeerIo};
 use super::prelude::*;
 use super::resource::Resource;
+use crate::kapi::bio::Segments;
 use drbd_core::epoch::AfterWrite;
 use drbd_core::state::{Conn, Kind, Request, Role};
 use drbd_core::wire::command::{MAX_DATA_BYTES, MAX_DISCARD_BYTES};
 use drbd_core::wire::header::header_bytes;
 use drbd_core::wire::packet::{data_flags, decode_barrier, BlockRange, BlockRequest, Data, Discard, SYNCER_ID};
+use drbd_core::wire::params::features;
 use drbd_core::wire::{check_range, Command, Header, Socket as Side};
 
 /// Why the connection ends.
@@ -119,7 +122,7 @@ fn connect(resource: &Arc<Resource>, plan: &Plan, thread: &ThisThread) -> Result
     pr_info!("{}: Handshake successful: agreed protocol version {} (features {:#x})\n", resource.display_name(), version, features);
     let link = Link { data: into_arc(sockets.data)?, meta: into_arc(sockets.meta)?, version, features, resolver: sockets.resolver };
     let link = Arc::new(link, GFP_KERNEL).map_err(|_| NoLink::Again)?;
-    resource.greet_peer(&link, plan)?;
+    resource.greet_peer(&link)?;
     Ok(link)
 }
 
@@ -289,14 +292,14 @@ fn receive_write(resource: &Arc<Resource>, link: &Link, header: &Header) -> Resu
     link.data.receive_exact(&mut head)?;
     let data = Data::decode(Command::Data, &head).map_err(|_| End::Protocol)?;
     let device = find(resource, header.volume)?;
-    let size = header.length - Data::BYTES as u32;
+    let (size, digest) = receive_digest(resource, link, header)?;
     check(&device, data.sector, size, MAX_DATA_BYTES)?;
     reserve(resource)?;
     let mut request = PeerIo::new(&device, PeerKind::Write(Op::Write), data.sector, size, data.id);
     request.flags = data.flags;
     request.epoch = open_epoch(resource)?;
     let io = device.peer_ios.with_pages(&device.pages, size, request);
-    receive_into(resource, link, &io)?;
+    receive_into(resource, link, &io, digest)?;
     device.statistics.received.add(u64::from(size / 512));
     run_write(resource, &device, &io);
     Ok(())
@@ -309,7 +312,9 @@ fn receive_discard(resource: &Arc<Resource>, link: &Link, command: Command, head
     let device = find(resource, header.volume)?;
     check(&device, discard.data.sector, discard.size_bytes, MAX_DISCARD_BYTES)?;
     reserve(resource)?;
-    let op = if command == Command::Trim { Op::Discard } else { Op::WriteZeroes };
+    // A peer without P_ZEROES means a zero-out by its P_TRIM (wire-protocol.md section 4).
+    let discards = command == Command::Trim && link.features & features::WZEROES != 0;
+    let op = if discards { Op::Discard } else { Op::WriteZeroes };
     let mut request = PeerIo::new(&device, PeerKind::Write(op), discard.data.sector, discard.size_bytes, discard.data.id);
     request.flags = discard.data.flags;
     request.epoch = open_epoch(resource)?;
@@ -318,13 +323,35 @@ fn receive_discard(resource: &Arc<Resource>, link: &Link, command: Command, head
     Ok(())
 }
 
-/// Receives the data of a request of the peer into its pages; gives its reservation back on failure.
-fn receive_into(resource: &Resource, link: &Link, io: &Io<PeerIo>) -> Result<(), End> {
-    let received = io.data().map_or(Ok(()), |pages| link.data.receive_segments(pages.segments()));
+/// Receives the data of a request of the peer into its pages, and compares it with the digest that came before it; gives its reservation
+/// back on failure.
+fn receive_into(resource: &Resource, link: &Link, io: &Io<PeerIo>, digest: Option<DigestValue>) -> Result<(), End> {
+    let pages = io.data();
+    let received = pages.as_ref().map_or(Ok(()), |pages| link.data.receive_segments(pages.segments()));
+    let received = received.map_err(End::from).and_then(|()| match (digest, &pages) {
+        (Some(digest), Some(pages)) => check_digest(resource, &io.device, pages.segments(), &digest, io.sector),
+        _ => Ok(()),
+    });
     if received.is_err() {
         resource.connection.put_acks(&[], 1);
     }
-    Ok(received?)
+    received
+}
+
+/// The digest of a packet with data, if the peer sends such, and the length of the data behind it.
+fn receive_digest(resource: &Resource, link: &Link, header: &Header) -> Result<(u32, Option<DigestValue>), End> {
+    let bytes = resource.connection.digests.integrity_in.bytes();
+    let size = header.length.checked_sub(Data::BYTES as u32 + bytes).ok_or(End::Protocol)?;
+    Ok((size, super::digest::receive(link, bytes)?))
+}
+
+/// Data that is not what the peer made the digest of ends the connection; the range is resynced on the next one.
+fn check_digest(resource: &Resource, device: &Device, data: Segments<'_>, digest: &DigestValue, sector: u64) -> Result<(), End> {
+    if resource.connection.digests.integrity_in.of_pages(data).is_some_and(|own| own == *digest) {
+        return Ok(());
+    }
+    pr_err!("drbd{}: Digest integrity check FAILED: {}s +{}\n", device.minor, sector, data.len());
+    Err(End::Protocol)
 }
 
 /// The epoch that a write arriving now belongs to.
@@ -450,24 +477,29 @@ fn receive_reply(resource: &Arc<Resource>, link: &Link, command: Command, header
     link.data.receive_exact(&mut head)?;
     let data = Data::decode(command, &head).map_err(|_| End::Protocol)?;
     let device = find(resource, header.volume)?;
-    let size = header.length - Data::BYTES as u32;
+    let (size, digest) = receive_digest(resource, link, header)?;
     check(&device, data.sector, size, MAX_DATA_BYTES)?;
     device.statistics.received.add(u64::from(size / 512));
     if command == Command::RsDataReply {
-        return receive_resync(resource, link, &device, &data, size);
+        return receive_resync(resource, link, &device, &data, size, digest);
     }
-    let io = {
-        let mut plane = device.plane.lock();
+    let (slot, io) = {
+        let plane = device.plane.lock();
         let slot = plane.core.find_remote_read(u64::from_be_bytes(data.id), data.sector, size).map_err(|_| End::Protocol)?;
-        (slot, plane.take(slot))
+        (slot, plane.request(slot))
     };
-    let (slot, io) = io;
-    if let Some(io) = &io {
-        if let Some(pages) = io.data() {
-            link.data.receive_segments(pages.segments())?;
+    // The request stays in its slot until all is well: should the connection end here, it is tried again.
+    if let Some(pages) = io.as_ref().and_then(|io| io.data()) {
+        link.data.receive_segments(pages.segments())?;
+        if let Some(digest) = digest {
+            check_digest(resource, &device, pages.segments(), &digest, data.sector)?;
         }
     }
-    let actions = device.plane.lock().core.remote_read_done(slot);
+    let (actions, taken) = {
+        let mut plane = device.plane.lock();
+        (plane.core.remote_read_done(slot), plane.take(slot))
+    };
+    drop(taken);
     if let Some(io) = io {
         io.finish_parent(BlkStatus::OK);
     }
@@ -475,7 +507,14 @@ fn receive_reply(resource: &Arc<Resource>, link: &Link, command: Command, header
     Ok(())
 }
 
-fn receive_resync(resource: &Arc<Resource>, link: &Link, device: &Arc<Device>, data: &Data, size: u32) -> Result<(), End> {
+fn receive_resync(
+    resource: &Arc<Resource>,
+    link: &Link,
+    device: &Arc<Device>,
+    data: &Data,
+    size: u32,
+    digest: Option<DigestValue>,
+) -> Result<(), End> {
     let slot = device.plane.lock().core.find_resync_request(data.sector, size).ok_or_else(|| {
         pr_err!("drbd{}: resync data for sector {} that was not asked for\n", device.minor, data.sector);
         End::Protocol
@@ -483,7 +522,7 @@ fn receive_resync(resource: &Arc<Resource>, link: &Link, device: &Arc<Device>, d
     reserve(resource)?;
     let request = PeerIo::new(device, PeerKind::ResyncWrite, data.sector, size, SYNCER_ID);
     let io = device.peer_ios.with_pages(&device.pages, size, request);
-    receive_into(resource, link, &io)?;
+    receive_into(resource, link, &io, digest)?;
     io.slot.store(slot, Relaxed);
     device.resync_in_flight.fetch_sub(size, Relaxed);
     resource.connection.receiver_submits.store(true, Release);

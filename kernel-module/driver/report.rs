@@ -9,7 +9,10 @@ use super::receiver::End;
 use super::resource::{Control, Resource};
 use drbd_core::handshake::decide::{decide, Action, Policies, Reason, Situation};
 use drbd_core::handshake::protocol::{size_diskless, size_with_disk, SizeOutcome};
+use drbd_core::genl::config::{FixedString, NAME_BYTES};
+use drbd_core::genl::NetConf;
 use drbd_core::handshake::report::{interpret, Meaning, ReportFacts};
+use drbd_core::handshake::sync_param;
 use drbd_core::handshake::Peer;
 use drbd_core::md::Uuids;
 use drbd_core::state::vector::word;
@@ -72,29 +75,55 @@ impl Resource {
         Ok(())
     }
 
-    /// CO-8: algorithms have to match during the handshake; numbers are adopted.
-    fn receive_sync_param(&self, version: u32, volume: u16, body: &[u8]) -> Result<(), End> {
+    /// CO-8: algorithms have to match during the handshake, later they are adopted; numbers are adopted always.
+    fn receive_sync_param(&self, version: u32, number: u16, body: &[u8]) -> Result<(), End> {
         let peer = SyncParam::decode(version, body).map_err(|_| End::Protocol)?;
         let mut control = self.control.lock();
-        let matches = control.net.as_ref().is_some_and(|net| {
-            (version < 88 || net.verify_alg() == peer.verify) && (version < 89 || net.csums_alg() == peer.csums)
-        });
-        let Some(volume) = control.volume(volume) else { return Ok(()) };
-        if volume.state.conn == Conn::WFReportParams && !matches {
-            pr_err!("{}: incompatible verify-alg or csums-alg settings\n", self.display_name());
-            return Err(End::Refused);
+        let Some(net) = control.net.as_ref() else { return Err(End::Broken) };
+        let (verify, csums) = (net.verify_alg(), net.csums_alg());
+        let connecting = control.volumes.iter().any(|volume| volume.number() == number && volume.state.conn == Conn::WFReportParams);
+        let new = sync_param::check(verify, csums, &peer, version, connecting).map_err(|error| {
+            let shown = |name| core::str::from_utf8(name).unwrap_or("?");
+            let (own, theirs) = if error.option == "verify-alg" { (verify, peer.verify) } else { (csums, peer.csums) };
+            pr_err!("{}: Different {} settings. me=\"{}\" peer=\"{}\"\n", self.display_name(), error.option, shown(own), shown(theirs));
+            End::Refused
+        })?;
+        if new != sync_param::NewAlgorithms::default() {
+            if let Some(net) = control.net.as_mut() {
+                self.adopt_algorithms(net, &new)?;
+            }
         }
-        if let Some(disk) = volume.disk.as_mut() {
+        let Some(disk) = control.volume(number).and_then(|volume| volume.disk.as_mut()) else { return Ok(()) };
+        if let Some(rates) = sync_param::adopted(&peer, true) {
             let table = drbd_core::genl::attributes::DISK_CONF;
             let numbers = &mut disk.conf.numbers;
-            numbers.set(table, 8, u64::from(peer.resync_rate.max(1)));
-            if let Some(controller) = peer.controller {
-                numbers.set(table, 11, u64::from(controller.plan_ahead.min(300)));
+            numbers.set(table, 8, u64::from(rates.resync_rate));
+            if let Some(controller) = rates.controller {
+                numbers.set(table, 11, u64::from(controller.plan_ahead));
                 numbers.set(table, 12, u64::from(controller.delay_target));
                 numbers.set(table, 13, u64::from(controller.fill_target));
                 numbers.set(table, 14, u64::from(controller.max_rate));
             }
         }
+        Ok(())
+    }
+
+    /// The peer's algorithms for checksum resync and verify hold here too.
+    fn adopt_algorithms(&self, net: &mut NetConf, new: &sync_param::NewAlgorithms<'_>) -> Result<(), End> {
+        let unknown = |_| {
+            pr_err!("{}: the peer uses a verify-alg or csums-alg that is not known here\n", self.display_name());
+            End::Refused
+        };
+        let digests = &self.connection.digests;
+        for (name, option, hasher) in [(new.verify, "verify-alg", &digests.verify), (new.csums, "csums-alg", &digests.csums)] {
+            if let Some(name) = name {
+                hasher.install(super::digest::by_name(name).map_err(unknown)?);
+                pr_info!("{}: using {}: \"{}\"\n", self.display_name(), option, core::str::from_utf8(name).unwrap_or("?"));
+            }
+        }
+        let (verify, csums) = (FixedString::<NAME_BYTES>::from_bytes(net.verify_alg()), FixedString::from_bytes(net.csums_alg()));
+        let (verify, csums) = (verify.unwrap_or_default(), csums.unwrap_or_default());
+        net.set_block_algorithms(new.verify.unwrap_or(verify.as_bytes()), new.csums.unwrap_or(FixedString::<NAME_BYTES>::as_bytes(&csums)));
         Ok(())
     }
 

@@ -14,6 +14,7 @@ use drbd_core::engine::request::Flags;
 use drbd_core::engine::table::{Entry, Operation};
 use drbd_core::wire::bitmap_transfer::{Source, Transfer};
 use drbd_core::wire::packet::{data_flags, encode_barrier, BlockRange, BlockRequest, Data, Discard, SYNCER_ID};
+use drbd_core::wire::params::features;
 use drbd_core::wire::{Command, Header};
 
 /// Idle time before a due barrier goes out alone.
@@ -40,10 +41,10 @@ pub(crate) fn run(resource: &Arc<Resource>, thread: &ThisThread) {
     }
 }
 
-struct Sender<'a> {
-    resource: &'a Arc<Resource>,
-    connection: &'a Connection,
-    link: Arc<Link>,
+pub(super) struct Sender<'a> {
+    pub(super) resource: &'a Arc<Resource>,
+    pub(super) connection: &'a Connection,
+    pub(super) link: Arc<Link>,
     list: Arc<VolumeList>,
     broken: bool,
 }
@@ -114,7 +115,7 @@ impl Sender<'_> {
     }
 
     /// Notes a failed send: the receiver takes the connection down.
-    fn check(&mut self, result: Result<(), NetError>) -> bool {
+    pub(super) fn check(&mut self, result: Result<(), NetError>) -> bool {
         if let Err(error) = result {
             if !self.broken {
                 pr_info!("{}: sending failed: {:?}\n", self.resource.display_name(), error);
@@ -127,7 +128,7 @@ impl Sender<'_> {
     }
 
     /// Whether something follows at once, so that segments may be joined.
-    fn more(&self) -> More {
+    pub(super) fn more(&self) -> More {
         if self.next().is_some() {
             More::Yes
         } else {
@@ -135,12 +136,12 @@ impl Sender<'_> {
         }
     }
 
-    fn header(&self, volume: u16, command: Command, length: u32, out: &mut [u8; 64]) -> usize {
+    pub(super) fn header(&self, volume: u16, command: Command, length: u32, out: &mut [u8; 64]) -> usize {
         Header::new(volume, command, length).encode(self.link.header_format(length), out)
     }
 
     /// Sends a header with a fixed payload in one call.
-    fn send_small(&mut self, volume: u16, command: Command, payload: &[u8], extra: u32, more: More) -> bool {
+    pub(super) fn send_small(&mut self, volume: u16, command: Command, payload: &[u8], extra: u32, more: More) -> bool {
         let mut out = [0u8; 64];
         let head = self.header(volume, command, payload.len() as u32 + extra, &mut out);
         if let Some(place) = out.get_mut(head..head + payload.len()) {
@@ -222,7 +223,7 @@ impl Sender<'_> {
         }
     }
 
-    fn head_of(&self, device: &Device, entry: &Entry) -> Data {
+    pub(super) fn head_of(&self, device: &Device, entry: &Entry) -> Data {
         let when = |flag: Flags, bit: u32| if entry.flags.has(flag) { bit } else { 0 };
         let mut flags = when(Flags::SYNC, data_flags::RW_SYNC) | when(Flags::MAY_SET_IN_SYNC, data_flags::MAY_SET_IN_SYNC);
         if self.link.version >= 95 {
@@ -238,6 +239,9 @@ impl Sender<'_> {
         let payload = self.head_of(device, entry).encode();
         let Some(io) = io else { return self.check(Err(NetError::Failed(EIO))) };
         let Some(data) = io.data() else { return self.check(Err(NetError::Failed(EIO))) };
+        if self.connection.digests.integrity_out.bytes() != 0 {
+            return self.send_write_with_digest(device, entry, &payload, data.segments());
+        }
         let mut out = [0u8; 64];
         let head = self.header(device.volume, Command::Data, payload.len() as u32 + entry.size_bytes, &mut out);
         if let Some(place) = out.get_mut(head..head + payload.len()) {
@@ -259,6 +263,11 @@ impl Sender<'_> {
     fn send_discard(&mut self, device: &Arc<Device>, entry: &Entry) -> bool {
         let mut data = self.head_of(device, entry);
         let zeroes = entry.operation == Operation::WriteZeroes;
+        if zeroes && self.connection.digests.integrity_out.bytes() != 0 {
+            return self.send_zero_data(device, entry, &data.encode());
+        }
+        // A peer without P_ZEROES takes a P_TRIM for a zero-out (wire-protocol.md section 4).
+        let zeroes = zeroes && self.link.features & features::WZEROES != 0;
         data.flags |= if zeroes { data_flags::ZEROES } else { data_flags::DISCARD };
         if zeroes && entry.flags.has(Flags::MAY_UNMAP) {
             data.flags |= data_flags::DISCARD;
@@ -283,23 +292,13 @@ impl Sender<'_> {
             }
             Outgoing::Reply { io } => self.send_reply(item.volume, &io),
             Outgoing::Bitmap => self.send_bitmap(item.volume),
-        }
-    }
-
-    fn send_reply(&mut self, volume: u16, io: &Io<super::peer_io::PeerIo>) {
-        let resync = io.kind == super::peer_io::Kind::ResyncRead;
-        let command = if resync { Command::RsDataReply } else { Command::DataReply };
-        let payload = Data { sector: io.sector, id: io.id, sequence: 0, flags: 0 }.encode();
-        if let Some(data) = io.data() {
-            if self.send_small(volume, command, &payload, io.size_bytes, More::Yes) {
+            Outgoing::ProtocolUpdate { packet, integrity } => {
                 let more = self.more();
-                let result = self.link.data.send_segments(data.segments(), PageMode::Splice, more, &mut self.resource.patience());
+                let result = self.link.data.send(&packet.bytes, more, &mut self.resource.patience());
                 self.check(result);
+                self.connection.digests.integrity_out.install(integrity);
             }
         }
-        io.device.statistics.sent.add(u64::from(io.size_bytes / 512));
-        self.connection.put_acks(&[], 1);
-        self.connection.peer_work_done.wake_all();
     }
 
     /// The whole bitmap of a volume (wire-protocol.md section 12).

@@ -6,6 +6,7 @@
 //! connection of its own, and prints one line per scenario and a summary. Exit code 1: the driver
 //! stopped answering.
 
+use drbd_core::wire::packet::Data;
 use drbd_core::wire::params::Features;
 use drbd_core::wire::{Command, Header, HeaderFormat};
 use std::io::{Read, Write};
@@ -189,6 +190,20 @@ fn garbage(kind: u32, link: &mut Link, random: &mut Random) -> std::io::Result<(
     }
 }
 
+/// Announces data-integrity-alg for what it sends, then sends a write whose digest is not that of its data.
+fn wrong_digest(link: &mut Link) -> std::io::Result<()> {
+    let mut update = vec![0u8; 24];
+    update[..4].copy_from_slice(&3u32.to_be_bytes());
+    update.extend_from_slice(b"sha1\0");
+    let mut write = Data { sector: 8, id: [1; 8], sequence: 1, flags: 0 }.encode().to_vec();
+    write.extend_from_slice(&[0x55; 20]);
+    write.extend_from_slice(&[0xaa; 4096]);
+    for (command, payload) in [(Command::ProtocolUpdate, &update), (Command::Data, &write)] {
+        link.data.write_all(&packet(HeaderFormat::V100, 0, command.number(), payload.len() as u32, payload))?;
+    }
+    Ok(())
+}
+
 fn play(peer: SocketAddr, introduced: bool, act: &mut dyn FnMut(&mut Link) -> std::io::Result<()>) -> std::io::Result<bool> {
     let mut link = connect(peer)?;
     let (data, meta) = (drain(&link.data)?, drain(&link.meta)?);
@@ -247,6 +262,9 @@ fn main() -> std::process::ExitCode {
                 }
             }
         }
+    }
+    if !step("a write whose digest is wrong".into(), true, &mut |link, _| wrong_digest(link)) {
+        return std::process::ExitCode::FAILURE;
     }
     println!("played {played} scenarios, {hanging} connections not ended");
     std::process::ExitCode::SUCCESS

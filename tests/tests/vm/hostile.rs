@@ -36,7 +36,7 @@ fn hostile() -> Result<()> {
     ensure!(before < after + 16_384, "{before} KiB were available before, {after} after");
     // the log names what came and what was expected
     let log = pair.a.console();
-    for said in ["bad magic", "unknown packet", "bytes, expected", "unknown volume", "does not belong on the data socket"] {
+    for said in ["bad magic", "unknown packet", "bytes, expected", "unknown volume", "does not belong on the data socket", "Digest integrity check FAILED: 8s +4096"] {
         ensure!(log.contains(said), "the log never says '{said}'");
     }
     pair.b.ok("modprobe drbd && drbdadm -- --force create-md r0 && drbdadm up r0")?;

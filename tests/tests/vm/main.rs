@@ -5,6 +5,7 @@
 
 mod failures;
 mod hostile;
+mod integrity;
 mod interop;
 mod lifecycle;
 mod matrix;

@@ -270,6 +270,13 @@ impl NetConf {
         }
     }
 
+    /// Takes over verify-alg and csums-alg of the peer (CO-8); `false`: a name is too long, nothing changes.
+    pub fn set_block_algorithms(&mut self, verify: &[u8], csums: &[u8]) -> bool {
+        let (Some(verify), Some(csums)) = (FixedString::from_bytes(verify), FixedString::from_bytes(csums)) else { return false };
+        [self.texts[3], self.texts[4]] = [verify, csums];
+        true
+    }
+
     fn text(&self, index: usize) -> &[u8] {
         self.texts.get(index).map_or(&[], |text| text.as_bytes())
     }
@@ -338,6 +345,8 @@ impl NetConf {
         tentative: bool = 28;
         /// use-rle.
         use_rle: bool = 29;
+        /// csums-after-crash-only.
+        csums_after_crash_only: bool = 33;
         /// socket-check-timeout; 0: as ping-timeout.
         socket_check_timeout_deciseconds: u32 = 34;
     }
@@ -403,6 +412,8 @@ mod tests {
         let mut back = NetConf::default();
         back.read(&buffer[..length]).unwrap();
         assert_eq!(back, net);
+        assert!(back.set_block_algorithms(b"md5", b"") && !back.set_block_algorithms(&[b'x'; 65], b""));
+        assert_eq!((back.verify_alg(), back.csums_alg()), (&b"md5"[..], &b""[..]));
         let mut disk = DiskConf::default();
         assert_eq!(disk.read(&[], true), Err(ConfigError::Missing));
         disk.backing_device = FixedString::from_bytes(b"/dev/sda").unwrap();
