@@ -353,6 +353,13 @@ impl Resource {
         };
         let decision = decide(&situation);
         let minor = volume.device.minor;
+        for (text, side, flags) in [("self", &situation.own, 0), ("peer", &situation.peer, peer_flags)] {
+            let [current, bitmap, young, old] = side.uuids.to_array();
+            pr_info!(
+                "drbd{}: {} {:016X}:{:016X}:{:016X}:{:016X} bits:{} flags:{:X}\n",
+                minor, text, current, bitmap, young, old, side.dirty_bits, flags
+            );
+        }
         pr_info!("drbd{}: uuid_compare()={} by rule {}\n", minor, decision.comparison.number(), decision.comparison.rule);
         match decision.comparison.correction {
             drbd_core::handshake::compare::Correction::Own(uuids) => {

@@ -309,6 +309,19 @@ impl Runner {
         )
     }
 
+    /// Whether a call succeeds, and what it writes to standard output and standard error. It is carried out in a dry run too.
+    pub fn capture(&self, call: &Call) -> (bool, String, String) {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        match self.command(call).stdin(Stdio::null()).output() {
+            Ok(output) => (
+                output.status.success(),
+                text(&output.stdout),
+                text(&output.stderr),
+            ),
+            Err(error) => (false, String::new(), error.to_string()),
+        }
+    }
+
     fn wait(&self, call: &Call, mut child: Child) -> u8 {
         let seconds = match call.limit.unwrap_or(self.limit) {
             Limit::Short => self.limits_seconds[0],

@@ -216,6 +216,7 @@ pub const COMMANDS: &[Command] = &[
     new("wipe-md", Usage, Volumes, Long),
     new("apply-al", Usage, Volumes, Long),
     new("hidden-commands", Usage, Nothing, Short),
+    new("why", View, Resource, Short).or_all().adds(JSON),
     new("overview", View, Nothing, Short).adds(&[("color", true)]),
     new("sh-nop", Shell, Nothing, Short),
     new("sh-resources", Shell, Nothing, Short),

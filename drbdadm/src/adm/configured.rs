@@ -2,8 +2,14 @@
 //! What the configuration says about this machine's resources, for the commands that show things and can do without it.
 
 use super::args::Args;
+use super::backend::Runner;
+use super::commands::Limit;
 use super::session::{Session, Target};
+use super::stages::Plan;
+use super::{adjust, calls, node};
 use drbd_config::HostSection;
+use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 /// A resource of this machine.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -72,6 +78,84 @@ pub fn one(session: &Session, target: &Target<'_>) -> Configured {
         stacked_on: lower.map(String::from),
         volumes: volumes.collect(),
     }
+}
+
+/// What the configuration knows, and how it compares with what runs.
+#[derive(Debug, Default)]
+pub struct Known {
+    session: Option<Session>,
+    /// Why the configuration cannot be used.
+    pub fault: Option<String>,
+    /// The resources of this machine.
+    pub resources: Vec<Configured>,
+    /// By resource: the calls of drbdsetup that adjust would make, for those that run.
+    pub differences: BTreeMap<String, Vec<String>>,
+}
+
+/// Reads the configuration and compares it with the running resources. Without root the driver keeps the shared secret to
+/// itself, so nothing is compared then.
+pub fn known(config: Option<&str>, running: &[String]) -> Known {
+    let args = Args {
+        config: config.map(String::from),
+        ..Args::default()
+    };
+    let session = match Session::quietly(args) {
+        Ok(session) => session,
+        Err(fault) => {
+            return Known {
+                fault: Some(fault),
+                ..Known::default()
+            }
+        }
+    };
+    let runner = Runner::new(&session, Limit::Short);
+    let mut differences = BTreeMap::new();
+    for target in session.targets() {
+        let name = &target.resource.name;
+        if rustix::process::geteuid().is_root() && running.contains(name) {
+            let mut plan = Plan::default();
+            // a running configuration that is not understood cannot be compared
+            if adjust::plan(&session, &target, &runner, &mut plan).is_ok() {
+                differences.insert(name.clone(), plan.lines());
+            }
+        }
+    }
+    Known {
+        resources: all(&session),
+        fault: None,
+        differences,
+        session: Some(session),
+    }
+}
+
+impl Known {
+    /// What the metadata of a volume that is not attached says, as `get-gi` prints it, or why it says nothing; `None`: not in
+    /// the configuration, or not allowed to be looked at.
+    pub fn metadata(&self, name: &str, minor: u32) -> Option<Result<String, String>> {
+        let session = self.session.as_ref()?;
+        let target = session
+            .targets()
+            .into_iter()
+            .find(|target| target.resource.name == name)?;
+        let volume = target
+            .me
+            .volumes
+            .iter()
+            .find(|volume| volume.minor() == minor)?;
+        if !rustix::process::geteuid().is_root() {
+            return None;
+        }
+        let (done, output, complaint) =
+            Runner::new(session, Limit::Short).capture(&calls::meta(volume, "get-gi"));
+        let text = if done { output } else { complaint };
+        let text = text.trim().replace('\n', " ");
+        Some(if done { Ok(text) } else { Err(text) })
+    }
+}
+
+/// An address of this machine.
+pub fn has_address(address: IpAddr) -> bool {
+    node::has(&node::addresses(), address)
 }
 
 fn lower_minor(session: &Session, lower: &str, number: u64) -> Option<u32> {

@@ -30,7 +30,7 @@ use session::Session;
 
 #[cfg(test)]
 pub use configured::ConfiguredVolume;
-pub use configured::{configured, Configured};
+pub use configured::{configured, has_address, known, Configured, Known};
 
 /// A command that cannot be carried out.
 #[derive(Debug)]
@@ -110,8 +110,8 @@ fn start(line: &[String]) -> Result<u8, Failure> {
     {
         eprintln!("'drbdadm {old}' is an old name, use 'drbdadm {new}'");
     }
-    if command.name == "overview" {
-        return Ok(view::overview::run(&args.setup_options));
+    if command.listed == Listed::View {
+        return Ok(views(&args, command));
     }
     if args.config_to_test.is_some() && !["dump", "sh-nop"].contains(&command.name) {
         return Err(Failure::usage(
@@ -129,6 +129,15 @@ fn start(line: &[String]) -> Result<u8, Failure> {
     match Session::open(args, command)? {
         Some(session) => perform(session, command),
         None => Ok(0),
+    }
+}
+
+/// Commands that show things, and can do without a configuration.
+fn views(args: &Args, command: &Command) -> u8 {
+    let config = args.config.as_deref();
+    match command.name {
+        "why" => view::why::run(config, &args.names, json::is_wanted(&args.setup_options)),
+        _ => view::overview::run(&args.setup_options),
     }
 }
 

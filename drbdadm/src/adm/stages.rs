@@ -104,6 +104,14 @@ impl<'a> Plan<'a> {
         }
     }
 
+    /// All calls in the order in which they would be carried out.
+    pub fn lines(&self) -> Vec<String> {
+        let mut steps: Vec<&Step<'_>> = self.steps.iter().collect();
+        steps.sort_by_key(|step| step.stage);
+        let calls = steps.iter().flat_map(|step| &step.calls);
+        calls.map(Call::line).collect()
+    }
+
     /// Adds the calls, or a step that fails with the text.
     pub fn add_or_refuse(
         &mut self,

@@ -49,6 +49,7 @@ use std::time::Duration;
 use terminal::Terminal;
 
 pub use advice::root_hint;
+pub use events2::timestamp;
 pub use parse::parse_minor_text as parse_minor;
 pub use words::did_you_mean;
 

@@ -9,6 +9,7 @@ pub mod overview;
 pub mod paint;
 pub mod proc_drbd;
 pub mod space;
+pub mod why;
 
 use netlink_api::{Client, Error};
 use std::future::Future;
