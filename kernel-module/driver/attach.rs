@@ -205,7 +205,7 @@ impl Resource {
         }
         let grown = sectors != found.la_size;
         let all_set = found.flags & flags::FULL_SYNC != 0 || (disk.crashed_primary && found.flags & flags::AL_DISABLED != 0) || grown;
-        self.prepare_plane(device, sectors, extents).map_err(|_| Refused::code(ret::NOMEM_BITMAP))?;
+        Self::prepare_plane(device, sectors, extents).map_err(|_| Refused::code(ret::NOMEM_BITMAP))?;
         let (meta, layout) = (disk.meta.clone(), disk.layout);
         self.install(device, disk, sectors).map_err(|_| Refused::code(ret::NOMEM))?;
         if all_set {
@@ -217,13 +217,12 @@ impl Resource {
         Ok(())
     }
 
-    /// New storage for bitmap and activity log, and the numbering of transactions.
-    fn prepare_plane(&self, device: &Device, sectors: u64, extents: u32) -> Result {
+    /// New storage for bitmap and activity log.
+    fn prepare_plane(device: &Device, sectors: u64, extents: u32) -> Result {
         let pages = BitmapPages::new(pages_for_bits(bits_for_sectors(sectors)))?;
-        let mut log = ActivityLog::new(LogSlots::new(extents as usize)?);
-        if let Some(volume) = self.control.lock().volume(device.volume) {
-            log.continue_from(volume.log_number);
-        }
+        // The ring is initialized whenever a disk is attached, so numbers start anew: a first block that a power cut tears is then the
+        // one at the start of the ring, which apply-al accepts (metadata.md 6.2).
+        let log = ActivityLog::new(LogSlots::new(extents as usize)?);
         let mut plane = device.plane.lock();
         let Plane { core, .. } = &mut *plane;
         let old_bitmap = core::mem::replace(&mut core.bitmap, Bitmap::new(pages, sectors));
@@ -353,7 +352,6 @@ impl Resource {
             if volume.state.disk != Disk::Diskless {
                 return;
             }
-            volume.log_number = device.plane.lock().core.log.number();
             volume.disk.take()
         };
         let backing = device.plane.lock().backing.take();

@@ -300,15 +300,9 @@ impl Connection {
         held.remove(0).ok()
     }
 
-    /// Forgets held writes (the connection is gone).
-    pub(crate) fn drop_held(&self) {
-        loop {
-            let io = self.held.lock().pop();
-            if io.is_none() {
-                break;
-            }
-            self.put_acks(&[], 1);
-        }
+    /// Takes the oldest held write, whatever its epoch: nobody waits for the order of a lost connection.
+    pub(crate) fn take_any_held(&self) -> Option<Io<PeerIo>> {
+        self.held.lock().remove(0).ok()
     }
 
     /// Takes the order to flush.

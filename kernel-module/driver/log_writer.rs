@@ -106,9 +106,8 @@ impl Device {
             let backing = plane.backing.clone();
             match launched {
                 None => {
-                    let waiting = plane.core.log_work_waiting();
-                    drop(plane);
-                    self.launch_pending.store(waiting, Release);
+                    // With the lock held: whoever makes it possible to go on afterwards sees this.
+                    self.launch_pending.store(plane.core.log_work_waiting(), Release);
                     return;
                 }
                 Some(Launched::Application(launch)) => {

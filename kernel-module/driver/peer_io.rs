@@ -103,6 +103,7 @@ pub(crate) fn begin_write(device: &Arc<Device>, io: &Io<PeerIo>) {
             device.kick_log_writer();
         }
         Begin::Wait | Begin::Conflict(_) => {
+            plane.core.peer_write_arrived(io.sector, io.size_bytes);
             let kept = plane.deferred.push_within_capacity(io.clone()).is_ok();
             drop(plane);
             device.deferred.fetch_add(1, Full);

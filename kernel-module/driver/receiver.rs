@@ -362,7 +362,8 @@ fn open_epoch(resource: &Resource) -> Result<u32, End> {
 /// Submits a write, or holds it until earlier epochs are on stable storage.
 fn run_write(resource: &Arc<Resource>, device: &Arc<Device>, io: &Io<PeerIo>) {
     let connection = &resource.connection;
-    if io.flags & data_flags::SEND_RECEIVE_ACK != 0 {
+    // Without a disk it is not received, but refused (ER-5).
+    if io.flags & data_flags::SEND_RECEIVE_ACK != 0 && device.plane.lock().core.gate().local {
         let ack = Ack::Block {
             command: Command::RecvAck.number(),
             volume: device.volume,
@@ -378,6 +379,8 @@ fn run_write(resource: &Arc<Resource>, device: &Arc<Device>, io: &Io<PeerIo>) {
             false
         } else {
             drop(epochs);
+            // Before it can be taken from there: what the peer's disk misses is noted with the state of this moment.
+            device.plane.lock().core.peer_write_arrived(io.sector, io.size_bytes);
             connection.hold(io.clone())
         }
     };
@@ -538,7 +541,11 @@ fn clean_up(resource: &Arc<Resource>) {
         link.data.shutdown();
         link.meta.shutdown();
     }
-    connection.drop_held();
+    // Protocol B has acknowledged what is still held here.
+    while let Some(io) = connection.take_any_held() {
+        let device = io.device.clone();
+        peer_io::begin_write(&device, &io);
+    }
     {
         let mut control = resource.control.lock();
         control.state_sent = false;
@@ -565,9 +572,10 @@ fn clean_up(resource: &Arc<Resource>) {
     // Work of the peer that is still at the disks belongs to the old epochs.
     connection.peer_work_done.wait_timeout(super::metadata::METADATA_TIMEOUT_SECONDS * HZ, || {
         super::ack_receiver::send_acks(resource);
+        // Replies that were queued meanwhile have nobody to go to.
+        connection.clear_queues();
         connection.peer_requests_in_work() == 0
     });
-    connection.clear_queues();
     connection.epochs_in.lock().reset();
     connection.epochs_out.lock().reset();
     for device in list.volumes.iter() {

@@ -34,6 +34,8 @@ impl Resource {
             let Some(source) = starting else { continue };
             let event = if source { Event::BeforeResyncSource } else { Event::BeforeResyncTarget };
             let code = helper::call(self, device, event);
+            // The merged bitmap is on disk before the first bit of it is cleared.
+            let _ = self.write_bitmap(device.volume);
             let mut control = self.control.lock();
             let Some(index) = control.index(device.volume) else { continue };
             let ready = control.volumes.get(index).is_some_and(|volume| {

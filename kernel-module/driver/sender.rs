@@ -193,11 +193,16 @@ impl Sender<'_> {
             return;
         }
         let epoch = if write { self.connection.epochs_out.lock().join() } else { 0 };
-        let (slot, entry, io) = {
+        let (slot, entry, io, retry) = {
             let mut plane = device.plane.lock();
             let Some((slot, entry)) = plane.core.begin_send(epoch) else { return };
-            (slot, entry, plane.request(slot))
+            // A notice has given its slot back.
+            let retry = entry.operation == Operation::OutOfSyncNotice && plane.core.take_retry();
+            (slot, entry, plane.request(slot), retry)
         };
+        if retry {
+            device.retry_waiting();
+        }
         let ok = match entry.operation {
             Operation::OutOfSyncNotice => {
                 let payload = BlockRange { sector: entry.sector, size_bytes: entry.size_bytes }.encode();
@@ -304,6 +309,11 @@ impl Sender<'_> {
     /// The whole bitmap of a volume (wire-protocol.md section 12).
     fn send_bitmap(&mut self, volume: u16) {
         let Some(device) = self.list.find(volume).cloned() else { return };
+        // Blocks the peer turns out not to have get their bits first.
+        while device.plane.lock().core.has_unacknowledged() && self.link_unchanged() && !self.broken {
+            self.idle_barrier();
+            self.connection.sender_wait.wait_interruptible_timeout(jiffies_from_ms(5), || false);
+        }
         let Ok(mut page) = Page::zeroed() else {
             self.check(Err(NetError::Failed(ENOMEM)));
             return;

@@ -44,8 +44,6 @@ pub(crate) struct Volume {
     pub(crate) resync: Progress,
     /// Where the next resync request starts, in bits.
     pub(crate) resync_cursor: u64,
-    /// Number for the next activity-log transaction, kept over detach (metadata.md 6.2).
-    pub(crate) log_number: u32,
 }
 
 /// An attached disk.
@@ -90,7 +88,6 @@ impl Volume {
             receiving: None,
             resync: Progress::new(),
             resync_cursor: 0,
-            log_number: 0,
         }
     }
 

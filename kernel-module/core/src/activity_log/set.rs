@@ -143,11 +143,6 @@ impl<S: Storage> ActivityLog<S> {
         self.number
     }
 
-    /// Continues the numbering of an earlier set of the same minor (metadata.md 6.2).
-    pub fn continue_from(&mut self, number: u32) {
-        self.number = number;
-    }
-
     /// No write is in flight: no slot is referenced.
     pub fn is_idle(&self) -> bool {
         self.storage.slots().iter().all(|slot| slot.references == 0)
