@@ -310,6 +310,7 @@ impl Node {
             suspended: state.is_suspended(),
             two_primaries: false,
             max_in_flight: 1000,
+            ..Gate::default()
         }
     }
 

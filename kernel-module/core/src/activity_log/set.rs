@@ -93,6 +93,7 @@ pub struct ActivityLog<S> {
     number: u32,
     context_start: u16,
     used: u16,
+    referenced: u16,
     /// Writes that found their extent hot.
     pub hits: u64,
     /// Writes that needed a transaction.
@@ -122,6 +123,7 @@ impl<S: Storage> ActivityLog<S> {
             number: 0,
             context_start: 0,
             used: 0,
+            referenced: 0,
             hits: 0,
             misses: 0,
             starving: 0,
@@ -136,6 +138,11 @@ impl<S: Storage> ActivityLog<S> {
     /// Slots that hold an extent.
     pub const fn used(&self) -> u16 {
         self.used
+    }
+
+    /// Slots whose extent a write in flight refers to.
+    pub const fn referenced(&self) -> u16 {
+        self.referenced
     }
 
     /// Number of the next transaction.
@@ -237,6 +244,7 @@ impl<S: Storage> ActivityLog<S> {
         if slot.references == 0 && slot.phase == Phase::Hot {
             self.lru_remove(index);
         }
+        self.referenced += u16::from(slot.references == 0);
         self.with(index, |slot| slot.references = slot.references.saturating_add(1));
     }
 
@@ -282,6 +290,7 @@ impl<S: Storage> ActivityLog<S> {
             slot.references = 1;
             slot.phase = Phase::Open;
         });
+        self.referenced += 1;
         self.hash_insert(index, extent);
         if let Some(place) = self.open.get_mut(usize::from(self.open_count)) {
             *place = index;
@@ -299,6 +308,7 @@ impl<S: Storage> ActivityLog<S> {
             return;
         }
         self.with(index, |slot| slot.references -= 1);
+        self.referenced -= u16::from(slot.references == 1);
         if slot.references == 1 && slot.phase == Phase::Hot {
             self.lru_append(index);
         }

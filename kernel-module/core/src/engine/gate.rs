@@ -2,6 +2,8 @@
 //! What the control plane publishes to the data plane of a volume: a snapshot of everything a request
 //! needs to know, so that the write path never looks at the state vector.
 
+use super::volume_read::ReadBalancing;
+
 /// How a change of the state vector reaches requests. Copied under the volume lock; the control plane closes
 /// the gate, queues the packets that announce the change, and opens it again with the new facts, so no
 /// request can slip between a state packet and the requests that follow it.
@@ -33,8 +35,17 @@ pub struct Gate {
     pub log_peer_writes: bool,
     /// I/O is suspended: requests that lose their connection stay frozen (EP-6).
     pub suspended: bool,
+    /// on-no-data-accessible is suspend-io, and there was good data when the state last changed: what finds none now is frozen instead of
+    /// failed (ER-7), because the change that suspends I/O is about to follow.
+    pub hold_failed: bool,
     /// Overlapping writes of both nodes are possible (two primaries).
     pub two_primaries: bool,
     /// Requests in flight allowed at once (max-buffers).
     pub max_in_flight: u32,
+    /// Who serves a read that both could serve (RD-3).
+    pub read_balancing: ReadBalancing,
+    /// CG-1: sectors on their way to the peer that count as congestion; 0: none.
+    pub congestion_fill: u32,
+    /// CG-1: hot extents that count as congestion; 0: none.
+    pub congestion_extents: u32,
 }

@@ -12,8 +12,12 @@ pub mod ranges;
 pub mod request;
 pub mod table;
 pub mod volume;
+pub mod volume_frozen;
 pub mod volume_log;
 pub mod volume_peer;
+pub mod volume_read;
 
+#[cfg(test)]
+mod policy_tests;
 #[cfg(test)]
 mod tests;

@@ -71,6 +71,8 @@ flags! {
     SUPERSEDED = 24;
     /// The answer to a resync request is here: it is being written, or waits for its turn.
     ARRIVED = 25;
+    /// Counted among the sectors on their way to the peer (CG-1).
+    AT_PEER = 26;
 }
 
 impl Flags {
@@ -120,7 +122,19 @@ impl Flags {
 
     /// Completed, and off the transfer log: the request dies now.
     pub const fn is_dead(self) -> bool {
-        self.has(Flags::COMPLETED) && !self.has(Flags::ON_LOG.with(Flags::SENDING).with(Flags::LOCAL_PENDING))
+        self.has(Flags::COMPLETED) && !self.has(Flags::ON_LOG.with(Flags::SENDING).with(Flags::LOCAL_PENDING).with(Flags::FROZEN))
+    }
+
+    /// The peer itself said that it has the data; only the acknowledgement of the epoch is missing (EP-7). Handing over to the socket, as
+    /// protocol A counts, is not that.
+    pub const fn peer_has_it(self) -> bool {
+        self.has(Flags::NET_OK) && !self.has(Flags::NET_FAILED) && self.has(Flags::WANT_RECEIVE_ACK.with(Flags::WANT_WRITE_ACK))
+    }
+
+    /// What a request is, without anything that has happened to it.
+    pub const fn as_admitted(self) -> Flags {
+        const KEPT: u32 = Flags::SYNC.0 | Flags::FUA.0 | Flags::PREFLUSH.0 | Flags::MAY_UNMAP.0 | Flags::READ_AHEAD.0 | Flags::IN_RANGES.0;
+        Flags(self.0 & KEPT)
     }
 
     /// What happens to the bits of a write that dies (WR-4). [`Bits::Clear`] is due as soon as it completes: the resync may end with it, and

@@ -63,7 +63,7 @@ impl PageStore for OnePage {
 }
 
 const SECTORS: u64 = 32768 * 8;
-const BLOCK: u32 = 4096;
+pub(super) const BLOCK: u32 = 4096;
 
 /// Connected, both disks UpToDate, protocol C.
 pub(super) fn connected() -> Gate {
@@ -81,7 +81,7 @@ pub(super) fn connected() -> Gate {
 }
 
 /// The peer is away.
-fn alone() -> Gate {
+pub(super) fn alone() -> Gate {
     Gate { replicate: false, remote_read: false, ..connected() }
 }
 
@@ -103,7 +103,7 @@ pub(super) fn admit(plane: &mut DataPlane<Heap>, sector: u64, size_bytes: u32) -
     plane.admit_write(&request, 0, || Stamp { order: sector, closed: 0 })
 }
 
-fn go(admit: Admit) -> Launch {
+pub(super) fn go(admit: Admit) -> Launch {
     match admit {
         Admit::Go(launch) => launch,
         other => panic!("{other:?}"),
@@ -111,18 +111,18 @@ fn go(admit: Admit) -> Launch {
 }
 
 /// A write that runs: its slot.
-fn write(plane: &mut DataPlane<Heap>, sector: u64) -> u32 {
+pub(super) fn write(plane: &mut DataPlane<Heap>, sector: u64) -> u32 {
     go(admit(plane, sector, BLOCK)).slot
 }
 
 /// Sends the next request.
-fn send(plane: &mut DataPlane<Heap>, epoch: u32) -> (u32, Entry, Actions) {
+pub(super) fn send(plane: &mut DataPlane<Heap>, epoch: u32) -> (u32, Entry, Actions) {
     let (slot, entry) = plane.begin_send(epoch).unwrap();
     let actions = plane.sent(slot, true);
     (slot, entry, actions)
 }
 
-fn ack(plane: &mut DataPlane<Heap>, entry: &Entry, what: Acknowledgement) -> Actions {
+pub(super) fn ack(plane: &mut DataPlane<Heap>, entry: &Entry, what: Acknowledgement) -> Actions {
     plane.acknowledged(entry.id, entry.sector, what).unwrap().1
 }
 
@@ -133,7 +133,7 @@ fn begun(begin: Begin) -> u32 {
     }
 }
 
-fn unlogged(gate: Gate) -> DataPlane<Heap> {
+pub(super) fn unlogged(gate: Gate) -> DataPlane<Heap> {
     plane(16, 4, Gate { log_activity: false, ..gate })
 }
 
@@ -354,30 +354,6 @@ fn a_request_the_sender_still_reads_completes_after_it() {
     let (_, _, actions) = plane.take_lost().unwrap();
     assert_eq!(actions.complete, None);
     assert_eq!(plane.sent(slot, false).complete, Some(true));
-}
-
-#[test]
-fn ep_6_ep_7_suspended_requests_freeze_and_are_sent_again_or_end() {
-    for replicate in [true, false] {
-        let mut plane = unlogged(connected());
-        let slot = write(&mut plane, 0);
-        let _ = send(&mut plane, 0);
-        let _ = plane.local_done(slot, true);
-        let _ = plane.publish(Gate { open: false, suspended: true, replicate: false, ..connected() });
-        assert_eq!(plane.take_lost().unwrap().2.complete, None);
-        assert!(plane.take_lost().is_none());
-        assert_eq!((plane.in_flight(), plane.bitmap.weight()), (1, 0));
-        let _ = plane.publish(if replicate { connected() } else { alone() });
-        let (frozen, actions) = plane.take_frozen(5, Stamp::default).unwrap();
-        assert_eq!((frozen, actions.complete), (slot, (!replicate).then_some(true)));
-        assert_eq!(plane.bitmap.weight(), u64::from(!replicate));
-        if replicate {
-            let (_, entry, _) = send(&mut plane, 1);
-            assert_eq!(ack(&mut plane, &entry, Acknowledgement::Written).complete, Some(true));
-        }
-        assert!(plane.take_frozen(5, Stamp::default).is_none());
-        assert_eq!(plane.in_flight(), 0);
-    }
 }
 
 #[test]

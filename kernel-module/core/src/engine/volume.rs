@@ -52,6 +52,10 @@ pub struct DataPlane<T: Storage> {
     pub(super) local_references: u32,
     /// Requests that wait for an answer of the peer ("pe" in /proc/drbd).
     pub(super) pending_at_peer: u32,
+    /// Sectors sent in writes and not yet safe with the peer (CG-1).
+    pub(super) sectors_at_peer: u64,
+    /// The next of alternating reads goes to the peer (RD-3).
+    pub(super) next_read_remote: bool,
 }
 
 /// An application write as it arrives.
@@ -91,6 +95,8 @@ pub struct Launch {
     pub wake_sender: bool,
     /// Nothing to wait for: complete it at once with this result.
     pub complete: Option<bool>,
+    /// The link is congested (CG-1): the control plane has to act on it.
+    pub congested: bool,
 }
 
 /// Where a read goes.
@@ -181,6 +187,8 @@ impl<T: Storage> DataPlane<T> {
             in_flight: 0,
             local_references: 0,
             pending_at_peer: 0,
+            sectors_at_peer: 0,
+            next_read_remote: false,
         }
     }
 
@@ -222,7 +230,7 @@ impl<T: Storage> DataPlane<T> {
         self.table.get(slot)
     }
 
-    fn take_waiters(&mut self) -> bool {
+    pub(super) fn take_waiters(&mut self) -> bool {
         core::mem::take(&mut self.has_waiters)
     }
 
@@ -286,7 +294,7 @@ impl<T: Storage> DataPlane<T> {
         let gate = self.gate;
         let entry = self.table.get(slot);
         let mut flags = entry.flags;
-        let mut launch = Launch { slot, local: gate.local, wake_sender: false, complete: None };
+        let mut launch = Launch { slot, local: gate.local, wake_sender: false, complete: None, congested: false };
         if gate.local {
             flags = flags.with(Flags::LOCAL_PENDING).with(Flags::LOCAL_USED);
             self.local_references += 1;
@@ -299,6 +307,7 @@ impl<T: Storage> DataPlane<T> {
                 .with_if(Flags::WANT_WRITE_ACK, gate.want_write_ack);
             self.queue_send(slot, now, stamp);
             launch.wake_sender = true;
+            launch.congested = self.is_congested();
         } else if gate.local {
             // Set before the disk is written: a bitmap sent to the peer meanwhile already shows it.
             let newly = self.bitmap.set_range(entry.sector, entry.size_bytes);
@@ -314,6 +323,31 @@ impl<T: Storage> DataPlane<T> {
             launch.complete = self.settle(slot).complete;
         }
         launch
+    }
+
+    /// CG-1: too much is on its way to the peer, or too many extents are hot.
+    fn is_congested(&self) -> bool {
+        let gate = &self.gate;
+        let fill = gate.congestion_fill > 0 && self.sectors_at_peer >= u64::from(gate.congestion_fill);
+        let extents = gate.congestion_extents > 0 && u32::from(self.log.referenced()) >= gate.congestion_extents;
+        gate.local_up_to_date && (fill || extents)
+    }
+
+    /// Nothing that was sent waits for the peer any more (CG-3).
+    pub const fn peer_has_everything(&self) -> bool {
+        self.sectors_at_peer == 0 && self.pending_at_peer == 0
+    }
+
+    /// A write leaves for the peer, or is safe there, or lost.
+    fn count_at_peer(&mut self, slot: u32, on_its_way: bool) {
+        let Some(entry) = self.table.get_mut(slot) else { return };
+        let sectors = u64::from(entry.size_bytes / 512);
+        match (on_its_way, entry.flags.has(Flags::AT_PEER)) {
+            (true, false) => self.sectors_at_peer += sectors,
+            (false, true) => self.sectors_at_peer = self.sectors_at_peer.saturating_sub(sectors),
+            _ => return,
+        }
+        entry.flags = entry.flags.without(Flags::AT_PEER).with_if(Flags::AT_PEER, on_its_way);
     }
 
     fn queue_notice(&mut self, about: &Entry, now: u32, stamp: impl FnOnce() -> Stamp) -> bool {
@@ -338,49 +372,6 @@ impl<T: Storage> DataPlane<T> {
         if let Some(entry) = self.table.get_mut(slot) {
             entry.flags = flags;
         }
-    }
-
-    /// Admits an application read (IO-1, RD-1, RD-2).
-    pub fn admit_read(&mut self, sector: u64, size_bytes: u32, flags: Flags, now: u32, stamp: impl FnOnce() -> Stamp) -> AdmitRead {
-        if !self.gate.open || self.in_flight >= self.gate.max_in_flight {
-            self.has_waiters = true;
-            return AdmitRead::Wait;
-        }
-        let gate = self.gate;
-        if gate.local && (gate.local_up_to_date || (size_bytes != 0 && !self.bitmap.any_set(sector, size_bytes))) {
-            self.in_flight += 1;
-            self.local_references += 1;
-            return AdmitRead::Local;
-        }
-        if size_bytes == 0 && gate.local {
-            self.in_flight += 1;
-            self.local_references += 1;
-            return AdmitRead::Local;
-        }
-        if !gate.remote_read {
-            return AdmitRead::Fail;
-        }
-        let slot = if self.has_room(1) { self.table.take(Operation::RemoteRead, sector, size_bytes) } else { None };
-        let Some(slot) = slot else {
-            self.has_waiters = true;
-            return AdmitRead::Wait;
-        };
-        self.in_flight += 1;
-        self.set_flags(slot, flags.with(Flags::NET_QUEUED));
-        self.queue_send(slot, now, stamp);
-        AdmitRead::Remote(slot)
-    }
-
-    /// A local read or empty flush admitted by [`Self::admit_read`] has ended. `failed_range`: a read that failed; its blocks are
-    /// marked out of sync first (ER-2). The caller retries it through admission, or fails it.
-    pub fn local_read_done(&mut self, failed_range: Option<(u64, u32)>) -> Actions {
-        if let Some((sector, size_bytes)) = failed_range {
-            self.bitmap.set_range(sector, size_bytes);
-        }
-        self.in_flight = self.in_flight.saturating_sub(1);
-        let mut actions = Actions { retry: self.take_waiters(), ..Actions::default() };
-        self.drop_local_reference(&mut actions);
-        actions
     }
 
     pub(super) fn drop_local_reference(&mut self, actions: &mut Actions) {
@@ -454,6 +445,9 @@ impl<T: Storage> DataPlane<T> {
             }
         }
         let read = self.table.get(slot).operation == Operation::RemoteRead;
+        if !read {
+            self.count_at_peer(slot, true);
+        }
         let log = if read { &mut self.read_log } else { &mut self.transfer_log };
         self.table.push_log(log, slot);
         Some((slot, self.table.get(slot)))
@@ -496,44 +490,10 @@ impl<T: Storage> DataPlane<T> {
             self.pending_at_peer = self.pending_at_peer.saturating_sub(1);
         }
         self.set_flags(slot, flags);
+        if final_answer {
+            self.count_at_peer(slot, false);
+        }
         Ok((slot, self.settle(slot)))
-    }
-
-    /// The data for a read we sent to the peer is about to arrive: finds the request.
-    pub fn find_remote_read(&self, id: u64, sector: u64, size_bytes: u32) -> Result<u32, UnknownRequest> {
-        let unknown = UnknownRequest { id, sector };
-        let slot = self.table.find(id).ok_or(unknown)?;
-        let entry = self.table.get(slot);
-        let matches = entry.operation == Operation::RemoteRead
-            && entry.flags.has(Flags::NET_PENDING)
-            && entry.sector == sector
-            && (size_bytes == entry.size_bytes || size_bytes == 0);
-        matches.then_some(slot).ok_or(unknown)
-    }
-
-    /// The peer answered a read. On failure the caller admits the read again or fails it.
-    pub fn remote_read_done(&mut self, slot: u32) -> Actions {
-        let entry = self.table.get(slot);
-        if entry.operation == Operation::RemoteRead && entry.flags.has(Flags::NET_PENDING) {
-            self.pending_at_peer = self.pending_at_peer.saturating_sub(1);
-            // It stays on the read log, answered, until it reaches the head.
-            self.set_flags(slot, entry.flags.without(Flags::NET_PENDING).with(Flags::COMPLETED));
-            self.in_flight = self.in_flight.saturating_sub(1);
-            self.trim_reads();
-            return Actions { retry: self.take_waiters(), ..Actions::default() };
-        }
-        Actions::default()
-    }
-
-    /// Drops answered reads from the head of the read log.
-    fn trim_reads(&mut self) {
-        while let Some(slot) = self.read_log.front() {
-            if !self.table.get(slot).flags.has(Flags::COMPLETED) {
-                break;
-            }
-            self.table.pop_log(&mut self.read_log);
-            self.table.release(slot);
-        }
     }
 
     /// Takes one write of an acknowledged epoch (or an older one) off the transfer log. The caller repeats until `None`.
@@ -549,6 +509,7 @@ impl<T: Storage> DataPlane<T> {
         }
         self.table.pop_log(&mut self.transfer_log);
         self.set_flags(slot, entry.flags.without(Flags::ON_LOG));
+        self.count_at_peer(slot, false);
         Ok(Some((slot, self.settle(slot))))
     }
 
@@ -562,6 +523,7 @@ impl<T: Storage> DataPlane<T> {
                 None => self.table.pop(&mut self.send_queue)?,
             },
         };
+        self.count_at_peer(slot, false);
         let entry = self.table.get(slot);
         if entry.flags.has(Flags::NET_PENDING) {
             self.pending_at_peer = self.pending_at_peer.saturating_sub(1);
@@ -581,9 +543,8 @@ impl<T: Storage> DataPlane<T> {
             }
             _ => {}
         }
-        if self.gate.suspended && !entry.flags.has(Flags::COMPLETED) {
-            self.set_flags(slot, flags.with(Flags::FROZEN));
-            self.table.push(&mut self.frozen, slot);
+        if self.gate.suspended && (!entry.flags.has(Flags::COMPLETED) || entry.flags.peer_has_it()) {
+            self.freeze(slot, flags);
             return Some((slot, entry, Actions::default()));
         }
         // Even if acked, its epoch may not be on stable storage there (EP-6).
@@ -592,23 +553,9 @@ impl<T: Storage> DataPlane<T> {
         Some((slot, entry, actions))
     }
 
-    /// I/O is no longer suspended: takes one frozen request. With `replicate` in the gate it is queued again, else its
-    /// network part has failed. The caller repeats until `None`.
-    pub fn take_frozen(&mut self, now: u32, stamp: impl FnOnce() -> Stamp) -> Option<(u32, Actions)> {
-        let slot = self.table.pop(&mut self.frozen)?;
-        let flags = self.table.get(slot).flags.without(Flags::FROZEN);
-        if self.gate.replicate {
-            self.set_flags(slot, flags.without(Flags::NET_OK.with(Flags::NET_FAILED)).with(Flags::NET_QUEUED));
-            self.queue_send(slot, now, stamp);
-            return Some((slot, Actions::default()));
-        }
-        self.fail_network_part(slot, flags);
-        Some((slot, self.settle(slot)))
-    }
-
     /// The peer does not have this write for certain. Its bits are set at once and not when it dies: the local disk may take long, and
     /// a bitmap sent to the peer meanwhile has to show them.
-    fn fail_network_part(&mut self, slot: u32, flags: Flags) {
+    pub(super) fn fail_network_part(&mut self, slot: u32, flags: Flags) {
         let mut flags = flags.with(Flags::NET_FAILED);
         if flags.has(Flags::LOCAL_USED) {
             let entry = self.table.get(slot);
@@ -618,8 +565,18 @@ impl<T: Storage> DataPlane<T> {
         self.set_flags(slot, flags);
     }
 
-    /// Completes and buries a request as far as its flags allow.
+    /// Completes and buries a request as far as its flags allow; one without any good copy may be kept for later ([`Gate::hold_failed`]).
     pub(super) fn settle(&mut self, slot: u32) -> Actions {
+        let hold = self.gate.hold_failed;
+        self.settle_or(slot, hold)
+    }
+
+    /// The same, whatever the outcome.
+    pub(super) fn settle_finally(&mut self, slot: u32) -> Actions {
+        self.settle_or(slot, false)
+    }
+
+    fn settle_or(&mut self, slot: u32, hold: bool) -> Actions {
         let mut actions = Actions::default();
         let mut entry = self.table.get(slot);
         if !entry.operation.is_application_write() {
@@ -628,7 +585,12 @@ impl<T: Storage> DataPlane<T> {
         if entry.flags.may_complete() {
             // A copy on a disk that is being given up, or that a resync will overwrite, is none: the data that counts does not have it.
             let counts = entry.flags.has(Flags::NET_OK) || self.gate.local_up_to_date;
-            actions.complete = Some(entry.flags.succeeded() && counts);
+            let good = entry.flags.succeeded() && counts;
+            if !good && hold {
+                self.freeze(slot, entry.flags);
+                return actions;
+            }
+            actions.complete = Some(good);
             if entry.flags.has(Flags::ON_LOG) {
                 actions.close_epoch = Some(entry.epoch);
             }

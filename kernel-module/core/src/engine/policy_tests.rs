@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Frozen requests, congestion and read balancing, event by event.
+
+use super::gate::Gate;
+use super::tests::*;
+use super::volume::*;
+use super::volume_log::Launched;
+use super::volume_read::ReadBalancing;
+use crate::engine::request::Flags;
+use crate::state::Thaw;
+
+fn suspended() -> Gate {
+    Gate { open: false, suspended: true, ..alone() }
+}
+
+fn thaw(plane: &mut DataPlane<Heap>, how: Thaw) -> (u32, Actions) {
+    plane.take_frozen(how, 5, Stamp::default).unwrap()
+}
+
+#[test]
+fn ep_6_ep_7_suspended_requests_freeze_and_are_sent_again_or_end() {
+    for how in [Thaw::Resend, Thaw::LocalOnly] {
+        let mut plane = unlogged(connected());
+        let slot = write(&mut plane, 0);
+        let _ = send(&mut plane, 0);
+        let _ = plane.local_done(slot, true);
+        let _ = plane.publish(suspended());
+        assert_eq!(plane.take_lost().unwrap().2.complete, None);
+        assert!(plane.take_lost().is_none());
+        assert_eq!((plane.in_flight(), plane.bitmap.weight()), (1, 0));
+        let again = how == Thaw::Resend;
+        let _ = plane.publish(if again { connected() } else { alone() });
+        let (frozen, actions) = thaw(&mut plane, how);
+        assert_eq!((frozen, actions.complete), (slot, (!again).then_some(true)));
+        assert_eq!(plane.bitmap.weight(), u64::from(!again));
+        if again {
+            let (_, entry, _) = send(&mut plane, 1);
+            assert_eq!(ack(&mut plane, &entry, Acknowledgement::Written).complete, Some(true));
+        }
+        assert!(plane.take_frozen(how, 5, Stamp::default).is_none());
+        assert_eq!(plane.in_flight(), 0);
+    }
+}
+
+#[test]
+fn ep_7_what_the_peer_has_acknowledged_is_not_sent_again() {
+    for how in [Thaw::Resend, Thaw::LocalOnly] {
+        let mut plane = unlogged(connected());
+        let slot = write(&mut plane, 0);
+        let (_, entry, _) = send(&mut plane, 0);
+        let _ = plane.local_done(slot, true);
+        assert_eq!(ack(&mut plane, &entry, Acknowledgement::Written).complete, Some(true));
+        let _ = plane.publish(suspended());
+        assert_eq!(plane.take_lost().unwrap().2.complete, None);
+        assert_eq!(plane.bitmap.weight(), 0);
+        let _ = plane.publish(connected());
+        assert_eq!(thaw(&mut plane, how).1.complete, None);
+        assert!(plane.peek_send().is_none());
+        // without the peer nobody knows whether its epoch is on stable storage there
+        assert_eq!(plane.bitmap.weight(), u64::from(how == Thaw::LocalOnly));
+        // its slot is free again
+        assert!(!plane.has_frozen() && plane.entry(slot).operation == super::table::Operation::Free);
+    }
+}
+
+#[test]
+fn ep_6_protocol_a_writes_that_were_only_handed_over_are_out_of_sync() {
+    let mut plane = unlogged(Gate { want_write_ack: false, ..connected() });
+    let slot = write(&mut plane, 0);
+    let _ = send(&mut plane, 0);
+    assert_eq!(plane.local_done(slot, true).complete, Some(true));
+    let _ = plane.publish(suspended());
+    let _ = plane.take_lost().unwrap();
+    assert_eq!((plane.bitmap.weight(), plane.has_frozen()), (1, false));
+}
+
+#[test]
+fn er_7_a_write_without_good_data_is_kept_and_starts_anew_or_fails() {
+    for how in [Thaw::RestartLocal, Thaw::Resend, Thaw::LocalOnly] {
+        let mut plane = unlogged(Gate { hold_failed: true, ..alone() });
+        let slot = write(&mut plane, 0);
+        assert_eq!(plane.local_done(slot, false).complete, None);
+        assert!(plane.has_frozen());
+        assert!(!plane.local_done(slot, true).idle, "the disk answers once");
+        match how {
+            Thaw::RestartLocal => {
+                let _ = plane.publish(Gate { log_activity: false, ..alone() });
+                assert!(thaw(&mut plane, how).1.retry);
+                let launched = plane.take_launchable(6, Stamp::default);
+                let Some(Launched::Application(launch)) = launched else { panic!("{launched:?}") };
+                assert_eq!((launch.slot, launch.local), (slot, true));
+                assert_eq!(plane.local_done(slot, true).complete, Some(true));
+            }
+            Thaw::Resend => {
+                let _ = plane.publish(Gate { local: false, local_up_to_date: false, ..connected() });
+                assert_eq!(thaw(&mut plane, how).1.complete, None);
+                let (_, entry, _) = send(&mut plane, 1);
+                assert_eq!(ack(&mut plane, &entry, Acknowledgement::Written).complete, Some(true));
+            }
+            Thaw::LocalOnly => {
+                let _ = plane.publish(Gate { local: false, local_up_to_date: false, writable: false, ..alone() });
+                assert_eq!(thaw(&mut plane, how).1.complete, Some(false));
+            }
+        }
+        assert_eq!(plane.in_flight(), 0);
+    }
+}
+
+#[test]
+fn er_7_a_read_without_good_data_waits_only_when_the_policy_says_so() {
+    let nowhere = Gate { local: false, local_up_to_date: false, ..alone() };
+    for (hold_failed, expected) in [(true, AdmitRead::Wait), (false, AdmitRead::Fail)] {
+        let mut plane = unlogged(Gate { hold_failed, ..nowhere });
+        assert_eq!(plane.admit_read(0, BLOCK, Flags::NONE, 0, Stamp::default), expected);
+    }
+}
+
+#[test]
+fn cg_1_congestion_counts_sectors_sent_and_not_acknowledged() {
+    let protocol_a = Gate { want_write_ack: false, congestion_fill: 16, ..connected() };
+    let mut plane = unlogged(protocol_a);
+    for sector in [0, 8] {
+        let launch = go(admit(&mut plane, sector, BLOCK));
+        assert!(!launch.congested);
+        let _ = send(&mut plane, 0);
+        let _ = plane.local_done(launch.slot, true);
+    }
+    assert!(go(admit(&mut plane, 16, BLOCK)).congested);
+    // the barrier ack makes room
+    for _ in 0..2 {
+        assert!(plane.take_acknowledged_epoch(0).unwrap().is_some());
+    }
+    assert!(plane.peer_has_everything());
+    assert!(!go(admit(&mut plane, 24, BLOCK)).congested);
+    // not without good data here
+    let mut plane = unlogged(Gate { local_up_to_date: false, congestion_fill: 1, ..connected() });
+    let _ = go(admit(&mut plane, 0, BLOCK));
+    let _ = send(&mut plane, 0);
+    assert!(!go(admit(&mut plane, 8, BLOCK)).congested);
+}
+
+#[test]
+fn cg_1_congestion_counts_extents_in_use() {
+    let mut plane = plane(16, 4, Gate { congestion_extents: 2, log_activity: true, ..connected() });
+    let mut congested = Vec::new();
+    for extent in 0..2u64 {
+        assert!(matches!(admit(&mut plane, extent << 13, BLOCK), Admit::LogWait(_)));
+        assert!(plane.collect_transaction() && plane.log.seal());
+        plane.transaction_committed();
+        let Some(Launched::Application(launch)) = plane.take_launchable(0, Stamp::default) else { panic!() };
+        congested.push(launch.congested);
+    }
+    assert_eq!(congested, [false, true]);
+}
+
+#[test]
+fn rd_3_reads_that_both_could_serve_are_balanced() {
+    let rows: [(u32, &[bool]); 11] = [
+        (0, &[false, false, false, false]),
+        (1, &[true, true, true, true]),
+        (2, &[false, true, false, true]),
+        (3, &[false, true, false, true]),
+        (4, &[false, false, false, false]),
+        (5, &[false, true, false, true]),
+        (6, &[false, false, true, true]),
+        (7, &[false; 4]),
+        (8, &[false; 4]),
+        (9, &[false; 4]),
+        (10, &[false; 4]),
+    ];
+    for (number, expected) in rows {
+        let mut plane = unlogged(Gate { read_balancing: ReadBalancing::from_number(number), ..connected() });
+        let remote: Vec<bool> = (0..4)
+            .map(|stripe| match plane.admit_read(stripe * 64, BLOCK, Flags::NONE, 0, Stamp::default) {
+                AdmitRead::Remote(_) => {
+                    let _ = plane.begin_send(0);
+                    true
+                }
+                AdmitRead::Local => false,
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(remote, expected, "{number}");
+        let far = plane.admit_read(1 << (number + 1).min(11), BLOCK, Flags::NONE, 0, Stamp::default);
+        assert_eq!(matches!(far, AdmitRead::Remote(_)), matches!(number, 1 | 5..), "{number}");
+    }
+}
+
+#[test]
+fn rd_1_holes_in_the_bitmap_decide_where_an_inconsistent_disk_is_read() {
+    let mut plane = unlogged(Gate { local_up_to_date: false, in_sync_states: true, ..connected() });
+    plane.bitmap.set_range(8, BLOCK);
+    for (sector, size, remote) in [(0, BLOCK, false), (8, BLOCK, true), (0, 2 * BLOCK, true), (15, 512, true), (16, BLOCK, false)] {
+        let admitted = plane.admit_read(sector, size, Flags::NONE, 0, Stamp::default);
+        assert_eq!(matches!(admitted, AdmitRead::Remote(_)), remote, "{sector}+{size}");
+    }
+    // without the peer a block that is not in sync can not be read at all
+    let _ = plane.publish(Gate { remote_read: false, ..*plane.gate() });
+    assert_eq!(plane.admit_read(8, BLOCK, Flags::NONE, 0, Stamp::default), AdmitRead::Fail);
+    assert_eq!(plane.admit_read(0, BLOCK, Flags::NONE, 0, Stamp::default), AdmitRead::Local);
+}

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Requests that are frozen while I/O is suspended, and how they go on (behaviour.md EP-6 to EP-8, FE-9).
+//!
+//! A request freezes when it loses its connection while I/O is suspended, or when it finds no good data and the policy is to wait for
+//! some. It keeps its slot, its range and its bio until [`DataPlane::take_frozen`].
+
+use super::request::Flags;
+use super::table::Entry;
+use super::volume::{Actions, DataPlane, Stamp, Storage};
+use crate::state::Thaw;
+
+impl<T: Storage> DataPlane<T> {
+    /// Requests are frozen.
+    pub fn has_frozen(&self) -> bool {
+        !self.frozen.is_empty()
+    }
+
+    /// Keeps a request that is on no queue, once.
+    pub(super) fn freeze(&mut self, slot: u32, flags: Flags) {
+        let already = flags.has(Flags::FROZEN);
+        self.set_flags(slot, flags.with(Flags::FROZEN));
+        if !already {
+            self.table.push(&mut self.frozen, slot);
+        }
+    }
+
+    /// Takes one frozen request and lets it go on. The caller repeats until `None`, then publishes a gate that is not suspended.
+    ///
+    /// With [`Thaw::Resend`] it is queued for the peer again, unless the peer has said that it has it. With [`Thaw::RestartLocal`] a request without any
+    /// copy starts anew. With [`Thaw::LocalOnly`] the local result is what counts.
+    pub fn take_frozen(&mut self, thaw: Thaw, now: u32, stamp: impl FnOnce() -> Stamp) -> Option<(u32, Actions)> {
+        let slot = self.table.pop(&mut self.frozen)?;
+        let entry = self.table.get(slot);
+        let flags = entry.flags.without(Flags::FROZEN);
+        self.set_flags(slot, flags);
+        let off_log = !flags.has(Flags::ON_LOG);
+        match thaw {
+            Thaw::Resend if flags.peer_has_it() => Some((slot, self.settle_finally(slot))),
+            Thaw::Resend if off_log && !flags.has(Flags::COMPLETED) => {
+                let flags = flags.without(Flags::NET_OK.with(Flags::NET_FAILED).with(Flags::PEER_IN_SYNC)).with(Flags::NET_QUEUED);
+                let flags = flags
+                    .with_if(Flags::WANT_WRITE_ACK, self.gate.want_write_ack)
+                    .with_if(Flags::WANT_RECEIVE_ACK, self.gate.want_receive_ack)
+                    .with_if(Flags::MAY_SET_IN_SYNC, self.gate.in_sync_states);
+                self.set_flags(slot, flags);
+                self.queue_send(slot, now, stamp);
+                Some((slot, Actions::default()))
+            }
+            Thaw::RestartLocal if off_log && !flags.has(Flags::COMPLETED.with(Flags::LOCAL_PENDING).with(Flags::LOCAL_OK)) => {
+                self.restart(slot, &entry);
+                Some((slot, Actions { retry: true, ..Actions::default() }))
+            }
+            _ => {
+                self.fail_network_part(slot, flags);
+                Some((slot, self.settle_finally(slot)))
+            }
+        }
+    }
+
+    /// Back to where admission left it: waits for the activity log, or for its launch.
+    fn restart(&mut self, slot: u32, entry: &Entry) {
+        if entry.flags.has(Flags::LOG_HELD) {
+            self.put_extents(entry.sector, entry.size_bytes);
+        }
+        self.set_flags(slot, entry.flags.as_admitted());
+        let logged = self.gate.local && self.gate.log_activity;
+        let queue = if logged { &mut self.log_waiting } else { &mut self.launchable };
+        self.table.push(queue, slot);
+        self.unlaunched += 1;
+    }
+
+    /// A new disk with a new activity log: references on extents of the old one are void.
+    pub fn forget_log_references(&mut self) {
+        for slot in 0..self.table.capacity() {
+            let flags = self.table.get(slot).flags;
+            if flags.has(Flags::LOG_HELD) {
+                self.set_flags(slot, flags.without(Flags::LOG_HELD));
+            }
+        }
+    }
+}
