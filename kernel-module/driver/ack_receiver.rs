@@ -249,7 +249,7 @@ fn neg_read(device: &Arc<Device>, ack: &BlockAck) -> Result<(), &'static str> {
         (plane.core.remote_read_done(slot), held)
     };
     if let Some(io) = held {
-        io.finish_parent(BlkStatus::IOERR);
+        device.fail_or_retry_read(io);
     }
     device.follow(&actions);
     Ok(())

@@ -172,12 +172,17 @@ fn new_resource(registry: &Registry, message: &Message<'_>, context: &Named<'_>)
     if registry.resource(name).is_some() {
         return if message.exclusive { Err(invalid("resource exists")) } else { Done::ok() };
     }
+    let configuring = registry.configuring.lock();
+    if registry.resource(name).is_some() {
+        return Done::ok();
+    }
     let resource = Resource::create(name, options).map_err(|_| Refused::code(ret::NOMEM))?;
     let pushed = registry.lists.lock().resources.push(resource.clone(), GFP_KERNEL);
     if pushed.is_err() {
         resource.stop_threads();
         return Err(Refused::code(ret::NOMEM));
     }
+    drop(configuring);
     status::notify_resource(&resource, Notify::Create);
     Done::ok()
 }
@@ -198,16 +203,21 @@ fn new_minor(registry: &Arc<Registry>, message: &Message<'_>, context: &Named<'_
     }
     let volume = context.volume.and_then(|volume| u16::try_from(volume).ok()).filter(|volume| *volume < u16::MAX);
     let volume = volume.ok_or(invalid("requested volume id out of range"))?;
+    let _admin = resource.admin.lock();
+    if !registry.has_resource(&resource) {
+        return Err(Refused { code: ret::RES_NOT_KNOWN, info: "unknown resource" });
+    }
+    let configuring = registry.configuring.lock();
     if let Some(device) = registry.device(message.minor) {
-        let same = device.volume == volume;
+        let same = device.volume == volume && Arc::ptr_eq(&device.resource, &resource);
         return if same && !message.exclusive { Done::ok() } else { Err(Refused::code(ret::MINOR_OR_VOLUME_EXISTS)) };
     }
-    let _admin = resource.admin.lock();
     if resource.control.lock().index(volume).is_some() {
         return Err(Refused::code(ret::MINOR_OR_VOLUME_EXISTS));
     }
     let device = Device::create(&resource, message.minor, volume, registry).map_err(|_| Refused::code(ret::NOMEM))?;
     add_volume(registry, &resource, &device).map_err(|_| Refused::code(ret::NOMEM))?;
+    drop(configuring);
     status::notify_device(&resource, volume, Notify::Create);
     Done::ok()
 }
@@ -234,8 +244,12 @@ fn add_volume(registry: &Registry, resource: &Arc<Resource>, device: &Arc<Device
     control.sort_volumes();
     resource.connection.set_volumes(&control)?;
     if let Some(index) = control.index(device.volume) {
+        let first = control.volumes.iter().find(|volume| volume.number() != device.volume).map(|volume| volume.state);
         if let Some(volume) = control.volumes.get_mut(index) {
-            volume.state.conn = Conn::StandAlone;
+            let state = &mut volume.state;
+            state.conn = Conn::StandAlone;
+            let like = first.unwrap_or_default();
+            (state.susp, state.susp_nod, state.susp_fen) = (like.susp, like.susp_nod, like.susp_fen);
         }
         publish(&control, index, true);
     }
@@ -244,13 +258,20 @@ fn add_volume(registry: &Registry, resource: &Arc<Resource>, device: &Arc<Device
 
 fn for_resource(registry: &Arc<Registry>, message: &Message<'_>, resource: &Arc<Resource>) -> Result<Done, Refused> {
     let _admin = resource.admin.lock();
+    if !registry.has_resource(resource) {
+        return Err(Refused { code: ret::RES_NOT_KNOWN, info: "unknown resource" });
+    }
     match message.command {
         command::RESOURCE_OPTS => {
             let mut options = if message.flags & FLAG_SET_DEFAULTS != 0 { ResourceOptions::default() } else { resource.control.lock().options };
             if let Some(found) = container_of(message, container::RESOURCE_OPTS) {
                 options.read(found.payload).map_err(mandatory)?;
             }
-            resource.control.lock().options = options;
+            let mut control = resource.control.lock();
+            control.options = options;
+            for index in 0..control.volumes.len() {
+                publish(&control, index, true);
+            }
             Done::ok()
         }
         command::DEL_RESOURCE => delete_resource(registry, resource),
@@ -320,6 +341,9 @@ fn delete_minor(registry: &Registry, device: &Arc<Device>) -> Result<Done, Refus
 
 fn for_connection(message: &Message<'_>, resource: &Arc<Resource>) -> Result<Done, Refused> {
     let _admin = resource.admin.lock();
+    if resource.control.lock().own_address.is_none() {
+        return Err(invalid("unknown connection"));
+    }
     if message.command == command::DISCONNECT {
         let force = flag(message, container::DISCONNECT_PARMS, 1);
         resource.disconnect(force).map_err(|refusal| Refused::code(refusal.code()))?;
@@ -353,6 +377,9 @@ fn for_device(registry: &Arc<Registry>, message: &Message<'_>, device: &Arc<Devi
         return Ok(Done { code: ret::NO_ERROR, payload });
     }
     let _admin = resource.admin.lock();
+    if !registry.has_device(device) {
+        return Err(Refused { code: ret::MINOR_INVALID, info: "unknown minor" });
+    }
     let number = device.volume;
     let by_state = |request: Request| -> Result<Done, Refused> {
         resource.change_by_admin(number, request).map_err(|refusal| Refused::code(refusal.code())).and_then(|changed| Done::code(changed.code()))
@@ -370,11 +397,7 @@ fn for_device(registry: &Arc<Registry>, message: &Message<'_>, device: &Arc<Devi
         command::PRIMARY => resource.set_role(device, Role::Primary, flag(message, container::SET_ROLE_PARMS, 1)).and_then(Done::code),
         command::SECONDARY => resource.set_role(device, Role::Secondary, false).and_then(Done::code),
         command::SUSPEND_IO => by_state(Request::none().flag(word::SUSP, true)),
-        command::RESUME_IO => {
-            let done = by_state(Request::none().flag(word::SUSP, false).flag(word::SUSP_NOD, false).flag(word::SUSP_FEN, false));
-            resource.thaw(device);
-            done
-        }
+        command::RESUME_IO => resource.resume_io(number).map_err(|refusal| Refused::code(refusal.code())).and_then(Done::code),
         command::OUTDATE => by_state(Request::none().disk(Disk::Outdated)),
         command::PAUSE_SYNC => {
             let set = resource.control.lock().volume(number).is_some_and(|volume| volume.state.user_isp);

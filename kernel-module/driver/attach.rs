@@ -144,6 +144,7 @@ impl Resource {
             crashed_primary: found.flags & (flags::CRASHED_PRIMARY | flags::PRIMARY) != 0,
             state_flags: found.flags & !(flags::FULL_SYNC | flags::AL_DISABLED | flags::AL_CLEAN | flags::CRASHED_PRIMARY),
             kept_flags: found.flags & (flags::FULL_SYNC | flags::AL_DISABLED),
+            written: None,
             conf,
         };
         self.begin_attach(device, &disk, &found)?;
@@ -227,6 +228,7 @@ impl Resource {
         let Plane { core, .. } = &mut *plane;
         let old_bitmap = core::mem::replace(&mut core.bitmap, Bitmap::new(pages, sectors));
         let old_log = core::mem::replace(&mut core.log, log);
+        core.forget_log_references();
         drop(plane);
         drop((old_bitmap, old_log));
         Ok(())

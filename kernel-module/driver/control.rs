@@ -6,6 +6,8 @@ use super::queue::{Outgoing, Packet};
 use super::resource::{AfterChange, Control, Resource};
 use super::volume::Volume;
 use drbd_core::engine::gate::Gate;
+use drbd_core::engine::volume_read::ReadBalancing;
+use drbd_core::genl::DiskConf;
 use drbd_core::state::names::Transition;
 use drbd_core::state::{effects, evaluate, needs_cluster_wide, Conn, Disk, Effects, Facts, Fencing, Kind, Refusal, Request, Role, State};
 use drbd_core::wire::Command;
@@ -37,16 +39,12 @@ impl Changed {
 pub(crate) fn facts(control: &Control, index: usize) -> Facts {
     let Some(volume) = control.volumes.get(index) else { return Facts::default() };
     let net = control.net.as_ref();
-    let fencing = volume.disk.as_ref().filter(|_| volume.state.disk >= Disk::Consistent).map_or(0, |disk| disk.conf.fencing());
+    let fencing = volume.disk.as_ref().filter(|_| volume.state.has_disk()).map_or(Fencing::DontCare, |disk| fencing_of(&disk.conf));
     let stored = volume.disk.as_ref().map_or(0, |disk| disk.uuids.current);
     Facts {
         has_net: net.is_some(),
         two_primaries: net.is_some_and(|net| net.two_primaries()),
-        fencing: match fencing {
-            0 => Fencing::DontCare,
-            1 => Fencing::ResourceOnly,
-            _ => Fencing::ResourceAndStonith,
-        },
+        fencing,
         suspend_on_no_data: control.options.on_no_data != 0,
         is_open: volume.device.openers.load(Acquire) > 0,
         peer_primary_elsewhere: control.volumes.iter().enumerate().any(|(place, other)| place != index && other.state.peer == Role::Primary),
@@ -58,11 +56,21 @@ pub(crate) fn facts(control: &Control, index: usize) -> Facts {
     }
 }
 
+/// The policy of a disk.
+pub(crate) fn fencing_of(conf: &DiskConf) -> Fencing {
+    match conf.fencing() {
+        0 => Fencing::DontCare,
+        1 => Fencing::ResourceOnly,
+        _ => Fencing::ResourceAndStonith,
+    }
+}
+
 /// The gate that belongs to the present state.
 fn gate(control: &Control, volume: &Volume, open: bool) -> Gate {
     let state = &volume.state;
     let protocol = control.net.as_ref().map_or(3, |net| net.protocol());
     let in_sync_states = state.conn.may_set_in_sync();
+    let congestion = control.net.as_ref().filter(|net| net.on_congestion() != 0 && control.version >= 96 && state.may_pull_ahead());
     let updates = volume.disk.as_ref().is_some_and(|disk| disk.conf.al_updates());
     Gate {
         open: open && state.admits_io(control.version) && !volume.uuid_pending && volume.frozen == 0,
@@ -80,6 +88,10 @@ fn gate(control: &Control, volume: &Volume, open: bool) -> Gate {
         suspended: state.is_suspended(),
         two_primaries: control.net.as_ref().is_some_and(|net| net.two_primaries()),
         max_in_flight: control.net.as_ref().map_or(1_000_000, |net| net.max_buffers().max(32)),
+        hold_failed: control.options.on_no_data != 0 && (state.may_write() || state.is_suspended()),
+        read_balancing: ReadBalancing::from_number(volume.disk.as_ref().map_or(0, |disk| disk.conf.read_balancing())),
+        congestion_fill: congestion.map_or(0, |net| net.congestion_fill_sectors()),
+        congestion_extents: congestion.map_or(0, |net| net.congestion_extents()),
     }
 }
 
@@ -97,7 +109,7 @@ impl Resource {
         let Some(volume) = control.volumes.get(index) else { return Err(Refusal::IsDiskless) };
         let old = volume.state;
         let free = volume.uuids().bitmap == 0;
-        let effects = effects::effects(&old, &new, free && volume.disk.is_some());
+        let mut effects = effects::effects(&old, &new, free && volume.disk.is_some());
         if control.after.reserve(1, GFP_KERNEL).is_err() {
             return Err(Refusal::InTransientState);
         }
@@ -107,7 +119,15 @@ impl Resource {
         if let Some(disk) = volume.disk.as_mut().filter(|_| new.disk >= Disk::Inconsistent) {
             disk.state_flags = effects::md_flags(&new);
         }
-        volume.uuid_pending |= effects.has(Effects::NEW_CURRENT_UUID);
+        if effects.has(Effects::NEW_CURRENT_UUID) {
+            if new.is_suspended() && !effects.has(Effects::NEW_CURRENT_UUID_AT_ONCE) {
+                // UU-6, FE-8: it may turn out that nothing was written without the peer.
+                volume.uuid_deferred = true;
+                effects = effects.without(Effects::NEW_CURRENT_UUID);
+            } else {
+                volume.uuid_pending = true;
+            }
+        }
         volume.consider_resync |= effects.has(Effects::CONSIDER_RESYNC);
         if effects.has(Effects::RESUME_LOG) {
             volume.log_suspended = false;
@@ -117,13 +137,30 @@ impl Resource {
         if old.disk < Disk::Consistent && new.disk >= Disk::Consistent {
             volume.effective_uuid = volume.uuids().current; // SC-7
         }
+        if old.conn < Conn::Connected && new.conn >= Conn::Connected {
+            volume.device.connected_at.store(super::device::now(), Relaxed);
+            volume.connects = volume.connects.wrapping_add(1);
+        }
         let change = AfterChange { volume: volume.number(), old, new, effects };
         let _ = control.after.push_within_capacity(change);
         control.changes_queued += 1;
         publish(control, index, true);
+        self.spread_suspension(control, &new);
         self.wake_worker();
         self.changed.wake_all();
         Ok(())
+    }
+
+    /// The suspension bits belong to the resource (behaviour.md 1.4): every volume shows those of the last change.
+    fn spread_suspension(&self, control: &mut Control, new: &State) {
+        for index in 0..control.volumes.len() {
+            let Some(volume) = control.volumes.get_mut(index) else { continue };
+            let state = &mut volume.state;
+            if (state.susp, state.susp_nod, state.susp_fen) != (new.susp, new.susp_nod, new.susp_fen) {
+                (state.susp, state.susp_nod, state.susp_fen) = (new.susp, new.susp_nod, new.susp_fen);
+                publish(control, index, true);
+            }
+        }
     }
 
     /// A local change of one volume.
@@ -137,12 +174,22 @@ impl Resource {
 
     /// A local change of all volumes at once; with [`Kind::Soft`] one refusal refuses all.
     pub(crate) fn change_all(&self, control: &mut Control, request: Request, kind: Kind) -> Result<(), Refusal> {
+        self.change_all_but(control, request, kind, false)
+    }
+
+    /// The same. `ignore_outdate_failure`: a volume below Outdated keeps its disk state when asked to become Outdated (ST-7).
+    fn change_all_but(&self, control: &mut Control, request: Request, kind: Kind, ignore_outdate_failure: bool) -> Result<(), Refusal> {
+        let wanted = |old: &State| match ignore_outdate_failure && old.disk < Disk::Outdated {
+            true => request.without_disk(Disk::Outdated),
+            false => request,
+        };
         for index in 0..control.volumes.len() {
             let Some(old) = control.volumes.get(index).map(|volume| volume.state) else { continue };
-            evaluate(&old, &request, kind, &facts(control, index))?;
+            evaluate(&old, &wanted(&old), kind, &facts(control, index))?;
         }
         for index in 0..control.volumes.len() {
-            self.change(control, index, request, kind)?;
+            let Some(old) = control.volumes.get(index).map(|volume| volume.state) else { continue };
+            self.change(control, index, wanted(&old), kind)?;
         }
         Ok(())
     }
@@ -246,7 +293,7 @@ impl Resource {
         if control.pending_change.is_some() && control.resolver {
             return Refusal::Concurrent.code();
         }
-        match self.change_all(control, request.mirrored(), Kind::Soft) {
+        match self.change_all_but(control, request.mirrored(), Kind::Soft, true) {
             Ok(()) => {
                 let down = request.mirrored().conn_value() == Some(Conn::TearDown);
                 if down {

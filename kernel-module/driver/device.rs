@@ -105,8 +105,8 @@ pub(crate) struct Device {
     pub(crate) log_work: Work<Device, 1>,
     /// The disk failed by an I/O error, not by command.
     pub(crate) failed_by_error: Atomic<bool>,
-    /// What the handshake found and user space has to hear: bits below.
-    pub(crate) split_brain: Atomic<u32>,
+    /// Helpers that the worker has to call: bits below.
+    pub(crate) helper_calls: Atomic<u32>,
     /// Discards and write-zeroes for the local disk.
     #[pin]
     pub(crate) erases: SpinLockIrq<KVVec<super::erase::Erase>>,
@@ -121,8 +121,13 @@ pub(crate) struct Device {
     pub(crate) statistics: Statistics,
     /// Reads that failed here and are to be tried again from a thread.
     #[pin]
-    pub(crate) failed_reads: SpinLockIrq<KVec<Io<AppIo>>>,
-    /// Room for `failed_reads` was reserved for this many.
+    pub(crate) failed_reads: SpinLockIrq<KVVec<Io<AppIo>>>,
+    /// How many those are.
+    pub(crate) reads_kept: Atomic<i32>,
+    /// `now()` when the volume got connected last, for the request timer's grace (SC-11).
+    pub(crate) connected_at: Atomic<u32>,
+    /// CG-1 was seen: the worker acts on it.
+    pub(crate) congested: Atomic<bool>,
     pub(crate) peer_ios: Arc<IoSet<PeerIo>>,
     /// Sequence numbers of packets about this volume (wire-protocol.md 9.1).
     pub(crate) sequence: Atomic<u32>,
@@ -235,43 +240,48 @@ impl Device {
 
     /// Sends a read or empty flush where the gate says, waiting while it must.
     pub(crate) fn route_read(self: &Arc<Self>, io: Io<AppIo>) {
+        let mut io = io;
         loop {
             let seen = self.retries.load(Acquire);
-            let mut plane = self.plane.lock();
-            if io.op == Op::Flush && plane.core.gate().open && !plane.core.gate().local {
-                drop(plane);
-                io.finish_parent(BlkStatus::OK);
-                return;
+            match self.try_read(io) {
+                None => return,
+                Some(back) => io = back,
             }
-            let admitted = plane.core.admit_read(io.sector, io.size_bytes, core_flags(io.op, io.flags), now(), || self.stamp());
-            match admitted {
-                AdmitRead::Local => {
-                    let backing = plane.backing.clone();
-                    drop(plane);
-                    io.slot.store(u32::MAX, Relaxed);
-                    self.submit_local(&io, backing);
-                    return;
-                }
-                AdmitRead::Remote(slot) => {
-                    io.slot.store(slot, Relaxed);
-                    if let Some(cell) = plane.requests.get_mut(slot as usize) {
-                        *cell = Some(io);
-                    }
-                    drop(plane);
-                    self.resource.connection.wake_sender();
-                    return;
-                }
-                AdmitRead::Fail => {
-                    drop(plane);
-                    io.finish_parent(BlkStatus::IOERR);
-                    return;
-                }
-                AdmitRead::Wait => {
-                    drop(plane);
-                    self.wait_for_retry(seen);
-                }
-            }
+            self.wait_for_retry(seen);
         }
+    }
+
+    /// Sends a read or empty flush where the gate says; given back when it has to wait.
+    fn try_read(self: &Arc<Self>, io: Io<AppIo>) -> Option<Io<AppIo>> {
+        let mut plane = self.plane.lock();
+        if io.op == Op::Flush && plane.core.gate().open && !plane.core.gate().local {
+            drop(plane);
+            io.finish_parent(BlkStatus::OK);
+            return None;
+        }
+        let admitted = plane.core.admit_read(io.sector, io.size_bytes, core_flags(io.op, io.flags), now(), || self.stamp());
+        match admitted {
+            AdmitRead::Local => {
+                let backing = plane.backing.clone();
+                drop(plane);
+                io.slot.store(u32::MAX, Relaxed);
+                self.submit_local(&io, backing);
+            }
+            AdmitRead::Remote(slot) => {
+                io.slot.store(slot, Relaxed);
+                if let Some(cell) = plane.requests.get_mut(slot as usize) {
+                    *cell = Some(io);
+                }
+                drop(plane);
+                self.resource.connection.wake_sender();
+            }
+            AdmitRead::Fail => {
+                drop(plane);
+                io.finish_parent(BlkStatus::IOERR);
+            }
+            AdmitRead::Wait => return Some(io),
+        }
+        None
     }
 
     fn submit_local(self: &Arc<Self>, io: &Io<AppIo>, backing: Option<BlockDev>) {
@@ -343,6 +353,9 @@ impl Device {
         if launch.wake_sender {
             self.resource.connection.wake_sender();
         }
+        if launch.congested && !self.congested.xchg(true, Full) {
+            self.resource.wake_worker();
+        }
     }
 
     fn local_read_completed(self: &Arc<Self>, io: &Io<AppIo>, status: BlkStatus) {
@@ -351,13 +364,11 @@ impl Device {
         let actions = self.plane.lock().core.local_read_done(range);
         self.follow(&actions);
         if failed && !io.flags.readahead {
-            self.report_error(ERROR_READ);
-            // Another try through the whole path may reach the peer (WR-1). Not from here: this may be interrupt context.
-            if self.failed_reads.lock().push_within_capacity(io.clone()).is_ok() {
-                self.kick_log_writer();
-            } else {
+            // Another try through the whole path may reach the peer (WR-1), once the worker has seen the error and closed this way.
+            if !self.retry_read_later(io.clone()) {
                 io.finish_parent(status);
             }
+            self.report_error(ERROR_READ);
             return;
         }
         self.statistics.read.add(u64::from(io.size_bytes / 512));
@@ -389,13 +400,35 @@ impl Device {
         self.follow(actions);
     }
 
-    /// A read whose peer is gone: another try through admission.
+    /// A read that the peer did not serve: another try through admission (WR-1, RD-4), except read-ahead.
     pub(crate) fn fail_or_retry_read(self: &Arc<Self>, io: Io<AppIo>) {
-        match self.failed_reads.lock().push_within_capacity(io) {
-            Ok(()) => {}
-            Err(_) => return,
+        let again = !io.flags.readahead && self.retry_read_later(io.clone());
+        if again {
+            self.kick_log_writer();
+        } else {
+            io.finish_parent(BlkStatus::IOERR);
         }
-        self.kick_log_writer();
+    }
+
+    /// Keeps a read for the log writer's next turn; false: no room. Any context.
+    fn retry_read_later(&self, io: Io<AppIo>) -> bool {
+        let kept = self.failed_reads.lock().push_within_capacity(io).is_ok();
+        self.reads_kept.fetch_add(i32::from(kept), Full);
+        kept
+    }
+
+    /// Admits kept reads again, as far as they may go now. Process context.
+    pub(crate) fn retry_failed_reads(self: &Arc<Self>) {
+        let count = self.reads_kept.load(Acquire);
+        for _ in 0..count.max(0) {
+            let Some(io) = self.failed_reads.lock().pop() else { return };
+            self.reads_kept.fetch_add(-1, Full);
+            if let Some(io) = self.try_read(io) {
+                if !self.retry_read_later(io.clone()) {
+                    io.finish_parent(BlkStatus::IOERR);
+                }
+            }
+        }
     }
 
     /// Wakes whoever an event allows to go on.
@@ -414,7 +447,7 @@ impl Device {
         if self.blocked.load(Acquire) > 0 {
             self.waiters.wake_all();
         }
-        if self.deferred.load(Acquire) > 0 || self.launch_pending.load(Acquire) {
+        if self.deferred.load(Acquire) > 0 || self.reads_kept.load(Acquire) > 0 || self.launch_pending.load(Acquire) {
             self.kick_log_writer();
         }
     }
@@ -436,7 +469,7 @@ impl Device {
         let given_up = Arc::new(GivenUp::default(), GFP_KERNEL)?;
         let bios = IoSet::new(IoKind::Parents, 64)?;
         let peer_ios = IoSet::new(IoKind::Pages, 16)?;
-        let failed_reads = KVec::with_capacity(256, GFP_KERNEL)?;
+        let failed_reads = KVVec::with_capacity(2 * SLOTS, GFP_KERNEL)?;
         let erases = KVVec::with_capacity(2 * SLOTS, GFP_KERNEL)?;
         let resource = resource.clone();
         let device = Arc::pin_init(
@@ -456,7 +489,7 @@ impl Device {
                 blocked: Atomic::new(0),
                 log_work <- new_work!("drbd_log_work"),
                 failed_by_error: Atomic::new(false),
-                split_brain: Atomic::new(0),
+                helper_calls: Atomic::new(0),
                 erases <- new_spinlock_irq!(erases, "drbd_erases"),
                 erase_work <- new_work!("drbd_erase_work"),
                 bios,
@@ -465,6 +498,9 @@ impl Device {
                 openers: Atomic::new(0),
                 statistics: Statistics::default(),
                 failed_reads <- new_spinlock_irq!(failed_reads, "drbd_failed_reads"),
+                reads_kept: Atomic::new(0),
+                connected_at: Atomic::new(0),
+                congested: Atomic::new(false),
                 peer_ios,
                 sequence: Atomic::new(0),
                 errors: Atomic::new(0),
@@ -495,6 +531,23 @@ impl Device {
         self.resource.wake_worker();
     }
 
+    /// Has the worker call helpers; bits below. Any context.
+    pub(crate) fn note_helper_calls(&self, bits: u32) {
+        let mut seen = self.helper_calls.load(Relaxed);
+        while let Err(now) = self.helper_calls.cmpxchg(seen, seen | bits, Full) {
+            seen = now;
+        }
+        self.resource.wake_worker();
+    }
+
+    /// Those calls are over.
+    pub(crate) fn forget_helper_calls(&self, bits: u32) {
+        let mut seen = self.helper_calls.load(Relaxed);
+        while let Err(now) = self.helper_calls.cmpxchg(seen, seen & !bits, Full) {
+            seen = now;
+        }
+    }
+
     /// The next sequence number for a packet about this volume.
     pub(crate) fn next_sequence(&self) -> u32 {
         self.sequence.fetch_add(1, Relaxed).wrapping_add(1)
@@ -507,6 +560,10 @@ pub(crate) const SPLIT_BRAIN_SEEN: u32 = 1;
 pub(crate) const SPLIT_BRAIN_UNSOLVED: u32 = 2;
 /// This Primary would have become sync target (rr-conflict).
 pub(crate) const PRIMARY_LOST: u32 = 4;
+/// An after-sb policy wanted this Primary to lose, and it could not be demoted.
+pub(crate) const PRIMARY_LOST_AFTER_SPLIT_BRAIN: u32 = 8;
+/// A resync as source has ended.
+pub(crate) const UNFENCE: u32 = 16;
 
 /// A local read failed: one in the low ten bits of the error count.
 pub(crate) const ERROR_READ: u32 = 1;

@@ -22,8 +22,11 @@ pub(crate) enum Event {
     InitialSplitBrain,
     SplitBrain,
     PrimaryLost,
+    PrimaryLostAfterSplitBrain,
     LocalIoError,
     OutOfSync,
+    FencePeer,
+    UnfencePeer,
 }
 
 impl Event {
@@ -36,42 +39,66 @@ impl Event {
             Event::InitialSplitBrain => "initial-split-brain",
             Event::SplitBrain => "split-brain",
             Event::PrimaryLost => "pri-lost",
+            Event::PrimaryLostAfterSplitBrain => "pri-lost-after-sb",
             Event::LocalIoError => "local-io-error",
             Event::OutOfSync => "out-of-sync",
+            Event::FencePeer => "fence-peer",
+            Event::UnfencePeer => "unfence-peer",
         }
     }
 }
 
 /// Calls the helper about a volume; its exit code, 0 if it could not be run.
 pub(crate) fn call(resource: &Arc<Resource>, device: &Arc<Device>, event: Event) -> i32 {
+    let _ = resource.sync_superblock(device.volume);
+    announced(resource, Some(&**device), event)
+}
+
+/// Calls the helper about the whole resource.
+pub(crate) fn call_for_resource(resource: &Arc<Resource>, event: Event) -> i32 {
+    let list = resource.connection.volume_list();
+    for device in list.volumes.iter() {
+        let _ = resource.sync_superblock(device.volume);
+    }
+    announced(resource, None, event)
+}
+
+fn announced(resource: &Arc<Resource>, device: Option<&Device>, event: Event) -> i32 {
     status::notify_helper(resource, device, event.name(), None);
-    let status = run(resource, device.minor, event).unwrap_or(0);
+    let status = run(resource, device.map(|device| device.minor), event).unwrap_or(0);
     status::notify_helper(resource, device, event.name(), Some(status as u32));
     (status >> 8) & 0xff
 }
 
-fn run(resource: &Resource, minor: u32, event: Event) -> Result<i32> {
+/// Runs the program and waits for it; the raw wait status.
+fn run(resource: &Resource, minor: Option<u32>, event: Event) -> Result<i32> {
     let mut path = [0u8; params::HELPER_PATH_BYTES];
     params::usermode_helper(&mut path);
     let program = CStr::from_bytes_until_nul(&path).map_err(|_| EINVAL)?;
     let (name, program_text) = (event.name(), program.to_str().unwrap_or("?"));
     let event_name = CString::try_from_fmt(fmt!("{}", name))?;
-    let object = CString::try_from_fmt(fmt!("minor-{}", minor))?;
+    let object = match minor {
+        Some(minor) => CString::try_from_fmt(fmt!("minor-{}", minor))?,
+        None => CString::try_from_fmt(fmt!("{}", resource.display_name()))?,
+    };
+    let shown_object = object.to_str().unwrap_or("?");
     let peer = resource.control.lock().peer_address;
     let (family, address) = peer_strings(peer.as_ref())?;
     let fixed = [c"HOME=/", c"TERM=linux", c"PATH=/sbin:/usr/sbin:/bin:/usr/bin"];
     let environment = [fixed[0], fixed[1], fixed[2], &*family, &*address];
     let shown = if peer.is_some() { 5 } else { 3 };
-    pr_info!("drbd{}: helper command: {} {} minor-{}\n", minor, program_text, name, minor);
+    let of = resource.display_name();
+    pr_info!("{}: helper command: {} {} {}\n", of, program_text, name, shown_object);
     let result = umh::run(&[program, &event_name, &object], environment.get(..shown).unwrap_or(&fixed));
     let status = match result {
         Ok(status) => status,
         Err(error) => {
-            pr_info!("drbd{}: helper command: {} {} minor-{} could not be run ({})\n", minor, program_text, name, minor, error.to_errno());
+            pr_info!("{}: helper command: {} {} {} could not be run ({})\n", of, program_text, name, shown_object, error.to_errno());
             return Err(error);
         }
     };
-    pr_info!("drbd{}: helper command: {} {} minor-{} exit code {} ({:#x})\n", minor, program_text, name, minor, (status >> 8) & 0xff, status);
+    let code = (status >> 8) & 0xff;
+    pr_info!("{}: helper command: {} {} {} exit code {} ({:#x})\n", of, program_text, name, shown_object, code, status);
     Ok(status)
 }
 

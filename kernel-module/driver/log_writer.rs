@@ -51,13 +51,6 @@ impl WorkItem<1> for Device {
 }
 
 impl Device {
-    fn retry_failed_reads(self: &Arc<Self>) {
-        loop {
-            let Some(io) = self.failed_reads.lock().pop() else { return };
-            self.route_read(io);
-        }
-    }
-
     /// Writes the sealed transaction; failing that, the disk is given up and the writes go on without it.
     fn commit(self: &Arc<Self>) {
         if let Some((meta, layout, durable)) = self.metadata_place() {

@@ -44,17 +44,29 @@ pub(crate) fn superblock(volume: &Volume) -> Option<Superblock> {
 impl Resource {
     /// Writes the superblock of a volume as it stands now. An error gives the disk up (behaviour.md 6.7).
     pub(crate) fn write_superblock(&self, number: u16) -> Result {
-        let (device, meta, sector, block, guarantees) = {
+        self.write_superblock_if(number, |_, _| true)
+    }
+
+    /// The same, if it differs from what was written last: before a helper looks at it (section 12).
+    pub(crate) fn sync_superblock(&self, number: u16) -> Result {
+        self.write_superblock_if(number, |block, last| Some(block) != last)
+    }
+
+    fn write_superblock_if(&self, number: u16, wanted: impl Fn(&Superblock, Option<&Superblock>) -> bool) -> Result {
+        let Some(device) = self.connection.volume_list().find(number).cloned() else { return Ok(()) };
+        // Before the block is made, so that no older one is written after a newer one.
+        let mut buffer = device.meta.lock();
+        let (meta, sector, block, guarantees) = {
             let mut control = self.control.lock();
             let Some(volume) = control.volume(number) else { return Ok(()) };
-            let (Some(block), Some(disk)) = (superblock(volume), volume.disk.as_ref()) else { return Ok(()) };
-            if volume.state.disk < Disk::Attaching {
+            let (Some(block), Some(disk)) = (superblock(volume), volume.disk.as_mut()) else { return Ok(()) };
+            if volume.state.disk < Disk::Attaching || !wanted(&block, disk.written.as_ref()) {
                 return Ok(());
             }
             let guarantees = if disk.conf.md_flushes() { DURABLE } else { RELAXED };
-            (volume.device.clone(), disk.meta.clone(), disk.layout.superblock, block, guarantees)
+            disk.written = Some(block);
+            (disk.meta.clone(), disk.layout.superblock, block, guarantees)
         };
-        let mut buffer = device.meta.lock();
         block.encode(buffer.bytes_mut());
         let written = buffer.write(&meta, sector, guarantees, METADATA_TIMEOUT_SECONDS * HZ);
         drop(buffer);

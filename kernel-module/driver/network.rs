@@ -4,7 +4,6 @@
 use super::admin::{container_of, invalid, mandatory, needs_resource, Done, Named};
 use super::attach::Refused;
 use super::control::publish;
-use super::device::Device;
 use super::prelude::*;
 use super::queue::Outgoing;
 use super::registry::Registry;
@@ -12,7 +11,8 @@ use super::resource::Resource;
 use super::status::{self, Notify};
 use crate::kapi::genl::Request as Message;
 use drbd_core::genl::{container, ret, NetConf};
-use drbd_core::state::{Conn, Disk, Kind, Refusal, Request, Role};
+use drbd_core::state::departure::{Departure, Next};
+use drbd_core::state::{Conn, Kind, Refusal, Request, Role};
 
 pub(super) fn connect(registry: &Arc<Registry>, message: &Message<'_>, context: &Named<'_>) -> Result<Done, Refused> {
     let resource = needs_resource(registry, context)?;
@@ -24,6 +24,11 @@ pub(super) fn connect(registry: &Arc<Registry>, message: &Message<'_>, context: 
     if let Some(found) = container_of(message, container::NET_CONF) {
         net.read(found.payload).map_err(mandatory)?;
     }
+    let _admin = resource.admin.lock();
+    if !registry.has_resource(&resource) {
+        return Err(Refused::code(ret::RES_NOT_KNOWN));
+    }
+    let configuring = registry.configuring.lock();
     for other in registry.lists.lock().resources.iter() {
         let control = other.control.lock();
         if control.own_address == Some(own) {
@@ -33,7 +38,6 @@ pub(super) fn connect(registry: &Arc<Registry>, message: &Message<'_>, context: 
             return Err(Refused::code(ret::PEER_ADDR));
         }
     }
-    let _admin = resource.admin.lock();
     resource.collect_finished_receiver();
     check_net(&resource, &net)?;
     {
@@ -45,6 +49,7 @@ pub(super) fn connect(registry: &Arc<Registry>, message: &Message<'_>, context: 
         control.own_address = Some(own);
         control.peer_address = Some(peer);
         drop(control);
+        drop(configuring);
         status::notify_connection(&resource, Notify::Create);
         let mut control = resource.control.lock();
         control.cstate = Conn::Unconnected;
@@ -147,18 +152,19 @@ impl Resource {
         if self.control.lock().cstate == Conn::StandAlone {
             return Ok(());
         }
-        if !force {
-            let plain = Request::none().conn(Conn::Disconnecting);
-            match self.ask_connection(plain) {
-                Ok(()) | Err(Refusal::AlreadyStandAlone | Refusal::InTransientState) => {}
-                Err(Refusal::PrimaryNop) => self.ask_connection(plain.pdsk(Disk::Outdated)).or_else(|refusal| {
-                    if refusal == Refusal::OutdateWithoutConnection { Ok(()) } else { Err(refusal) }
-                })?,
-                Err(Refusal::RefusedByPeer) => match self.ask_connection(plain.disk(Disk::Outdated)) {
-                    Ok(()) | Err(Refusal::IsDiskless | Refusal::LowerThanOutdated) => {}
-                    Err(refusal) => return Err(refusal),
+        let mut departure = Departure::new(force);
+        let mut next = departure.attempt();
+        loop {
+            match next {
+                Next::Attempt { request, kind: Kind::Soft } => match self.ask_connection(request) {
+                    Ok(()) | Err(Refusal::InTransientState) => break,
+                    Err(refusal) => {
+                        let connection = self.control.lock().cstate;
+                        next = departure.refused(refusal, connection);
+                    }
                 },
-                Err(refusal) => return Err(refusal),
+                Next::Attempt { .. } | Next::Done => break,
+                Next::GiveUp(refusal) => return Err(refusal),
             }
         }
         {
@@ -170,19 +176,5 @@ impl Resource {
         self.collect_receiver();
         self.wait_control(120 * HZ, |control| control.cstate == Conn::StandAlone);
         Ok(())
-    }
-
-    /// I/O is no longer suspended: frozen requests are sent again, or settled without the peer (EP-7, EP-8).
-    pub(crate) fn thaw(&self, device: &Arc<Device>) {
-        loop {
-            let (held, actions) = {
-                let mut plane = device.plane.lock();
-                let order = || self.connection.stamp();
-                let Some((slot, actions)) = plane.core.take_frozen(super::device::now(), order) else { break };
-                (actions.complete.and_then(|_| plane.take(slot)), actions)
-            };
-            device.finish(held, &actions);
-        }
-        self.connection.wake_sender();
     }
 }

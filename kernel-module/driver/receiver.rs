@@ -73,6 +73,9 @@ fn set_all(resource: &Resource, conn: Conn) {
 /// The end of the road: StandAlone, the network configuration is forgotten.
 fn stand_alone(resource: &Resource) {
     resource.flush_worker(10 * HZ);
+    // Handlers about a split brain are told who the peer was.
+    let list = resource.connection.volume_list();
+    resource.wait_control(10 * HZ, |_| list.volumes.iter().all(|device| device.helper_calls.load(Relaxed) == 0));
     let mut control = resource.control.lock();
     let _ = resource.change_all(&mut control, Request::none().conn(Conn::StandAlone), Kind::Hard);
     let configured = control.net.is_some();
@@ -583,6 +586,7 @@ fn clean_up(resource: &Arc<Resource>) {
         let _ = resource.write_bitmap(device.volume);
     }
     resource.control.lock().peer_role = Role::Unknown;
+    resource.fence_lost_peer();
 }
 
 /// EP-6: every request that the peer had is settled without it.

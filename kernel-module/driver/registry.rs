@@ -22,6 +22,11 @@ pub(crate) struct Registry {
     pub(crate) log_queue: WorkQueue,
     /// Late acknowledgements.
     pub(crate) ack_queue: WorkQueue,
+    /// Helper programs that nobody waits for.
+    pub(crate) helper_queue: WorkQueue,
+    /// Serialises what adds resources, minors and addresses. Taken after a resource's `admin`, before `lists`; never held while waiting.
+    #[pin]
+    pub(crate) configuring: Mutex<()>,
     /// Held while a notification gets its number and is sent. Innermost of all mutexes.
     #[pin]
     pub(crate) notifications: Mutex<()>,
@@ -40,13 +45,15 @@ impl Registry {
     fn create() -> Result<Arc<Self>> {
         let log_queue = WorkQueue::new(c"drbd-log", WorkQueueKind::Unbound)?;
         let ack_queue = WorkQueue::new(c"drbd-ack", WorkQueueKind::HighPriority)?;
+        let helper_queue = WorkQueue::new(c"drbd-helper", WorkQueueKind::Unbound)?;
         let pages = PagePool::new(512)?;
         let lists = Lists { resources: KVec::new(), devices: KVec::new() };
         Arc::pin_init(
             pin_init!(Self {
                 lists <- new_mutex!(lists, "drbd_lists"),
                 notifications <- new_mutex!((), "drbd_notifications"),
-                log_queue, ack_queue, pages,
+                configuring <- new_mutex!((), "drbd_configuring"),
+                log_queue, ack_queue, helper_queue, pages,
             }),
             GFP_KERNEL,
         )
@@ -60,6 +67,16 @@ impl Registry {
     /// The volume of this minor.
     pub(crate) fn device(&self, minor: u32) -> Option<Arc<Device>> {
         self.lists.lock().devices.iter().find(|device| device.minor == minor).cloned()
+    }
+
+    /// The resource is still configured.
+    pub(crate) fn has_resource(&self, resource: &Arc<Resource>) -> bool {
+        self.lists.lock().resources.iter().any(|other| Arc::ptr_eq(other, resource))
+    }
+
+    /// The volume is still configured.
+    pub(crate) fn has_device(&self, device: &Arc<Device>) -> bool {
+        self.lists.lock().devices.iter().any(|other| Arc::ptr_eq(other, device))
     }
 
     /// The first volume with a minor of at least `minor`.

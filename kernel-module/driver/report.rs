@@ -7,7 +7,7 @@ use super::packets;
 use super::prelude::*;
 use super::receiver::End;
 use super::resource::{Control, Resource};
-use drbd_core::handshake::decide::{decide, Action, Policies, Reason, Situation};
+use drbd_core::handshake::decide::{decide, Action, Helpers, Policies, Reason, Situation};
 use drbd_core::handshake::protocol::{size_diskless, size_with_disk, SizeOutcome};
 use drbd_core::genl::config::{FixedString, NAME_BYTES};
 use drbd_core::genl::NetConf;
@@ -304,6 +304,11 @@ impl Resource {
             Meaning::Adopt { handshake, peer_disk, conn } => {
                 let conn = if handshake { self.run_handshake(&mut control, index, &peer, peer_disk)? } else { Some(conn) };
                 let Some(conn) = conn else { return Ok(()) };
+                if self.must_abandon_frozen(&control, index, conn, peer_disk) {
+                    drop(control);
+                    self.abandon_frozen(number);
+                    return Err(End::Protocol);
+                }
                 self.adopt(&mut control, link, index, &own, &peer, peer_disk, conn)
             }
         }
@@ -371,6 +376,7 @@ impl Resource {
             drbd_core::handshake::compare::Correction::None => {}
         }
         let attaching = (volume.state.disk == Disk::Negotiating, peer.disk == Disk::Negotiating);
+        self.note_helpers(volume.device.clone(), decision.helpers);
         match decision.action {
             Action::None => Ok(Some(Conn::Connected)),
             Action::Source { full } | Action::Target { full } => {
@@ -391,7 +397,6 @@ impl Resource {
         match reason {
             Reason::SplitBrain => {
                 pr_alert!("{}: Split-Brain detected but unresolved, dropping connection!\n", name);
-                self.note_split_brain(control, index, super::device::SPLIT_BRAIN_SEEN | super::device::SPLIT_BRAIN_UNSOLVED);
             }
             Reason::Unrelated => pr_alert!("{}: Unrelated data, aborting!\n", name),
             other => pr_err!("{}: connection refused: {:?}\n", name, other),
@@ -407,11 +412,18 @@ impl Resource {
         Err(End::Refused)
     }
 
-    fn note_split_brain(&self, control: &Control, index: usize, what: u32) {
-        if let Some(volume) = control.volumes.get(index) {
-            let seen = volume.device.split_brain.load(Relaxed);
-            volume.device.split_brain.store(seen | what, Release);
-            self.wake_worker();
+    /// HS-22, HS-25, HS-27, SB-5: the worker calls the helpers.
+    fn note_helpers(&self, device: Arc<super::device::Device>, helpers: Helpers) {
+        use super::device::{PRIMARY_LOST, PRIMARY_LOST_AFTER_SPLIT_BRAIN, SPLIT_BRAIN_SEEN, SPLIT_BRAIN_UNSOLVED};
+        let wanted = [
+            (helpers.initial_split_brain, SPLIT_BRAIN_SEEN),
+            (helpers.pri_lost_after_sb, PRIMARY_LOST_AFTER_SPLIT_BRAIN),
+            (helpers.split_brain, SPLIT_BRAIN_UNSOLVED),
+            (helpers.pri_lost, PRIMARY_LOST),
+        ];
+        let bits = wanted.iter().filter(|row| row.0).fold(0, |bits, row| bits | row.1);
+        if bits != 0 {
+            device.note_helper_calls(bits);
         }
     }
 

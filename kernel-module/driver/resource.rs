@@ -31,11 +31,14 @@ pub(crate) struct Resource {
     threads: Mutex<Threads>,
     #[pin]
     ack_work: Work<Resource, 2>,
+    #[pin]
+    fence_work: Work<Resource, 4>,
     _module: ModuleRef,
 }
 
 impl_has_work! {
     impl HasWork<Self, 2> for Resource { self.ack_work }
+    impl HasWork<Self, 4> for Resource { self.fence_work }
 }
 
 /// Threads of a resource.
@@ -166,6 +169,7 @@ impl Resource {
                 worker_woken: Atomic::new(false),
                 threads <- new_mutex!(threads, "drbd_threads"),
                 ack_work <- new_work!("drbd_ack_work"),
+                fence_work <- new_work!("drbd_fence_work"),
                 _module: module,
             }),
             GFP_KERNEL,

@@ -214,5 +214,8 @@ impl Resource {
         let mut control = self.control.lock();
         let Some(index) = control.index(number) else { return };
         self.hard(&mut control, index, Request::none().conn(Conn::Connected).pdsk(Disk::UpToDate));
+        if let Some(volume) = control.volumes.get(index) {
+            volume.device.note_helper_calls(super::device::UNFENCE);
+        }
     }
 }

@@ -6,7 +6,9 @@ use super::control::Changed;
 use super::device::Device;
 use super::prelude::*;
 use super::resource::Resource;
-use drbd_core::state::{Conn, Disk, Refusal, Request, Role};
+use drbd_core::md::uuids::same;
+use drbd_core::state::promotion::{Next, Promotion};
+use drbd_core::state::{Conn, Disk, Refusal, Request, Role, State};
 
 /// EMEDIUMTYPE, "Wrong medium type": how an open on a Secondary is refused.
 const EMEDIUMTYPE: i32 = 124;
@@ -29,57 +31,65 @@ pub(crate) fn release(device: &Device) {
 }
 
 impl Resource {
-    /// PRIMARY and SECONDARY. The caller holds `admin`.
-    pub(crate) fn set_role(&self, device: &Arc<Device>, role: Role, force: bool) -> Result<i32, Refused> {
+    /// PRIMARY and SECONDARY. The caller holds `admin`. Waits for the fence-peer helper where RO-2 asks for it.
+    pub(crate) fn set_role(self: &Arc<Self>, device: &Arc<Device>, role: Role, force: bool) -> Result<i32, Refused> {
         let number = device.volume;
-        let mut request = Request::none().role(role);
-        let mut forced = false;
-        if role == Role::Primary {
-            self.ping_peer();
-        }
-        if role == Role::Secondary {
-            device.primary.store(false, Release);
-        }
-        let mut attempt = 0;
-        let outcome = loop {
-            attempt += 1;
-            match self.change_by_admin(number, request) {
-                Ok(changed) => break Ok(changed),
-                Err(Refusal::NoUpToDateDisk) if force && !forced && self.may_force(number) => {
-                    request = request.disk(Disk::UpToDate);
-                    forced = true;
-                }
-                Err(Refusal::TwoPrimaries) if attempt == 1 => {
-                    // A dead peer may be noticed in this time (RO-2).
-                    let deciseconds = self.control.lock().net.as_ref().map_or(5, |net| net.ping_timeout_deciseconds());
-                    crate::kapi::wait::sleep_interruptible(jiffies_from_deciseconds(deciseconds + 1));
-                }
-                Err(refusal) => break Err(refusal),
-            }
-            if attempt > 4 {
-                break Err(Refusal::InTransientState);
+        let current = self.control.lock().volume(number).map(|volume| volume.uuids().current);
+        let outcome = match role {
+            Role::Primary => self.promote(number, force),
+            _ => {
+                device.primary.store(false, Release);
+                self.change_by_admin(number, Request::none().role(role)).map(|changed| (changed, false))
             }
         };
         let primary = self.control.lock().volume(number).is_some_and(|volume| volume.state.role == Role::Primary);
         match outcome {
-            Ok(Changed::Yes) => self.finish_role(device, role, forced),
+            Ok((Changed::Yes, forced)) => self.finish_role(device, role, forced, current),
             _ => device.primary.store(primary, Release),
         }
-        outcome.map(Changed::code).map_err(|refusal| {
+        outcome.map(|(changed, _)| changed.code()).map_err(|refusal| {
             pr_info!("drbd{}: State change failed: {}\n", device.minor, refusal.text());
             Refused::code(refusal.code())
         })
     }
 
-    fn may_force(&self, number: u16) -> bool {
-        let mut control = self.control.lock();
-        control.volume(number).is_some_and(|volume| volume.state.disk >= Disk::Inconsistent && volume.state.disk < Disk::UpToDate)
+    /// RO-1, RO-2: whether the promotion was forced.
+    fn promote(self: &Arc<Self>, number: u16, force: bool) -> Result<(Changed, bool), Refusal> {
+        self.ping_peer();
+        let mut promotion = Promotion::new(force);
+        let mut next = Next::Attempt { verbose: false };
+        loop {
+            next = match next {
+                Next::Attempt { .. } => match self.change_by_admin(number, promotion.request()) {
+                    Ok(changed) => {
+                        if promotion.risks_split_brain() {
+                            pr_warn!("{}: Forced into split brain situation!\n", self.display_name());
+                        }
+                        return Ok((changed, promotion.is_forced()));
+                    }
+                    Err(refusal) => {
+                        let state = self.control.lock().volume(number).map_or(State::default(), |volume| volume.state);
+                        promotion.refused(refusal, &state)
+                    }
+                },
+                Next::Fence => promotion.fenced(self.fence_peer()),
+                Next::Pause => {
+                    let deciseconds = self.control.lock().net.as_ref().map_or(5, |net| net.ping_timeout_deciseconds());
+                    crate::kapi::wait::sleep_interruptible(jiffies_from_deciseconds(deciseconds + 1));
+                    Next::Attempt { verbose: false }
+                }
+                Next::GiveUp(refusal) => return Err(refusal),
+            };
+        }
     }
 
-    /// RO-3 to RO-5.
-    fn finish_role(&self, device: &Arc<Device>, role: Role, forced: bool) {
+    /// RO-3 to RO-5. `before`: the current UUID as it was before the change.
+    fn finish_role(&self, device: &Arc<Device>, role: Role, forced: bool, before: Option<u64>) {
         let number = device.volume;
         let primary = role == Role::Primary;
+        // RO-3; and the change itself may have made a new generation, which a forced promotion does not do again (FE-11).
+        device.resource.connection.ping_wait.wait_timeout(HZ / 10, || device.plane.lock().core.pending_at_peer() == 0);
+        self.flush_worker(10 * HZ);
         {
             let mut control = self.control.lock();
             if primary {
@@ -91,7 +101,8 @@ impl Resource {
             if let Some(volume) = control.volume(number) {
                 let alone = volume.state.conn < Conn::Connected || volume.state.pdsk <= Disk::Failed;
                 if let Some(disk) = volume.disk.as_mut() {
-                    if primary && ((alone && disk.uuids.bitmap == 0) || forced) {
+                    let rotated = before.is_some_and(|before| !same(before, disk.uuids.current));
+                    if primary && !rotated && ((alone && disk.uuids.bitmap == 0) || forced) {
                         disk.uuids.new_current(random_u64(), true);
                     }
                     disk.uuids.set_primary(primary);

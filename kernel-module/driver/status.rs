@@ -424,25 +424,27 @@ fn notify_event(minor: u32, payload: &[u8]) {
     genl::multicast(command::EVENT, minor, ret::NO_ERROR, sequence, payload);
 }
 
-/// A helper is about to be called about a volume, or has ended with a raw status.
-pub(crate) fn notify_helper(resource: &Arc<Resource>, device: &Arc<Device>, name: &'static str, status: Option<u32>) {
+/// A helper is about to be called, or has ended with a raw status. `device`: `None` when it is about the whole resource.
+pub(crate) fn notify_helper(resource: &Arc<Resource>, device: Option<&Device>, name: &'static str, status: Option<u32>) {
     let control = resource.control.lock();
-    let Some(volume) = control.volumes.iter().find(|volume| volume.number() == device.volume) else { return };
+    let volume = device.and_then(|device| control.volumes.iter().find(|volume| volume.number() == device.volume));
     let kind = if status.is_some() { Notify::Response } else { Notify::Call };
     let payload = encode(|writer| {
-        context_of(resource, &control, Some(volume.number())).write(writer);
+        context_of(resource, &control, device.map(|device| device.volume)).write(writer);
         header(writer, kind as u32);
         let open = writer.begin_reply(container::HELPER);
         writer.string(1, name.as_bytes());
         writer.u32(2, status.unwrap_or(0));
         writer.end(open);
     });
-    notify(command::HELPER, device.minor, &payload);
+    notify(command::HELPER, device.map_or(NO_MINOR, |device| device.minor), &payload);
     let reason = match status {
         None => Reason::HelperCalled(name.as_bytes()),
         Some(status) => Reason::HelperDone(name.as_bytes(), status),
     };
-    notify_event(device.minor, &volume_status(resource, &control, volume, reason, false, None));
+    if let Some(volume) = volume {
+        notify_event(volume.device.minor, &volume_status(resource, &control, volume, reason, false, None));
+    }
 }
 
 /// AC-1: one change of state as new-style and old-style events.
@@ -450,10 +452,11 @@ pub(crate) fn notify_change(resource: &Arc<Resource>, device: &Arc<Device>, chan
     let control = resource.control.lock();
     let Some(volume) = control.volumes.iter().find(|volume| volume.number() == change.volume) else { return };
     let (old, new) = (&change.old, &change.new);
+    let suspension = |state: &State| (state.susp, state.susp_nod, state.susp_fen);
     let connection = |state: &State| (state.conn.number().min(9), state.peer);
     let peer_device = |state: &State| (state.conn.number().max(9), state.pdsk, state.user_isp, state.peer_isp, state.aftr_isp);
     let changed = [
-        old.role != new.role || old.is_suspended() != new.is_suspended(),
+        old.role != new.role || suspension(old) != suspension(new),
         connection(old) != connection(new),
         old.disk != new.disk,
         peer_device(old) != peer_device(new) && control.net.is_some(),

@@ -4,7 +4,7 @@
 use super::device::Device;
 use super::prelude::*;
 use drbd_core::genl::DiskConf;
-use drbd_core::md::{Index, Layout, Uuids};
+use drbd_core::md::{Index, Layout, Superblock, Uuids};
 use drbd_core::resync::Progress;
 use drbd_core::state::{Disk as DiskState, State};
 use drbd_core::wire::bitmap_transfer::Transfer;
@@ -26,6 +26,10 @@ pub(crate) struct Volume {
     pub(crate) pending_change: Option<Option<i32>>,
     /// A new current UUID has to be on disk before I/O goes on.
     pub(crate) uuid_pending: bool,
+    /// A new current UUID is due when I/O is resumed without the peer (UU-7).
+    pub(crate) uuid_deferred: bool,
+    /// Times the volume got connected (FE-5).
+    pub(crate) connects: u32,
     /// The administrator (attach, detach) holds I/O back.
     pub(crate) frozen: u32,
     /// All bits are set while disconnected: the activity log is not needed (metadata.md 6.3).
@@ -63,6 +67,8 @@ pub(crate) struct Attached {
     pub(crate) state_flags: u32,
     /// FULL_SYNC and AL_DISABLED, which no state decides.
     pub(crate) kept_flags: u32,
+    /// The superblock as it was written last.
+    pub(crate) written: Option<Superblock>,
 }
 
 impl Volume {
@@ -78,6 +84,8 @@ impl Volume {
             found: None,
             pending_change: None,
             uuid_pending: false,
+            uuid_deferred: false,
+            connects: 0,
             frozen: 0,
             log_suspended: false,
             consider_resync: false,

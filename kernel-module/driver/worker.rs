@@ -2,7 +2,6 @@
 //! The worker thread of a resource: carries out what follows from changes of state, in order (behaviour.md 2.8), applies the policy for
 //! disk errors, and makes the resync requests.
 
-use super::control::publish;
 use super::device::Device;
 use super::helper::{self, Event};
 use super::prelude::*;
@@ -29,7 +28,7 @@ pub(crate) fn run(resource: &Arc<Resource>, thread: &ThisThread) {
         resource.carry_out_changes();
         resource.handle_disk_errors();
         resource.start_resyncs();
-        resource.announce_split_brains();
+        resource.call_helpers();
         if !crate::kapi::time::is_before(jiffies(), next_turn) {
             next_turn = jiffies().wrapping_add(jiffies_from_ms(TURN_MS));
             resource.resync_turn();
@@ -68,6 +67,9 @@ impl Resource {
         let Some(device) = self.device_of(number) else { return };
         super::status::notify_change(self, &device, change);
         for (effect, _) in Effects::ALL {
+            if *effect == Effects::SEND_SYNC_UUID {
+                self.reconsider_suspension(change); // AC-4, AC-5, before AC-6
+            }
             if effects.has(*effect) {
                 self.carry_out_one(&device, change, *effect);
             }
@@ -137,32 +139,6 @@ impl Resource {
         self.send(number, super::packets::state(version, number, state));
     }
 
-    /// AC-9, UU-1: the new generation is on disk before any write completes without the peer.
-    fn rotate_uuid(&self, number: u16) {
-        {
-            let mut control = self.control.lock();
-            if let Some(volume) = control.volume(number) {
-                let primary = volume.state.role == Role::Primary;
-                if let Some(disk) = volume.disk.as_mut().filter(|disk| disk.uuids.bitmap == 0) {
-                    disk.uuids.new_current(random_u64(), primary);
-                    volume.effective_uuid = disk.uuids.current;
-                    pr_info!("drbd{}: new current UUID {:016X}\n", volume.device.minor, disk.uuids.current & !1);
-                }
-            }
-        }
-        let _ = self.write_superblock(number);
-        let mut control = self.control.lock();
-        let Some(index) = control.index(number) else { return };
-        let (version, connected) = (control.version, control.cstate == Conn::WFReportParams);
-        if let Some(volume) = control.volumes.get_mut(index) {
-            volume.uuid_pending = false;
-            if connected && volume.state.conn >= Conn::Connected {
-                self.send(number, super::packets::uuids(version, volume, false, 0));
-            }
-        }
-        publish(&control, index, true);
-    }
-
     /// AC-6, UU-9.
     fn send_sync_uuid(&self, number: u16) {
         let sync = {
@@ -194,29 +170,40 @@ impl Resource {
     /// ER-1: what on-io-error says about errors noted since the last look.
     fn handle_disk_errors(self: &Arc<Self>) {
         let list = self.connection.volume_list();
+        let mut any = false;
         for device in list.volumes.iter() {
             let errors = device.errors.xchg(0, Full);
-            if errors == 0 {
-                continue;
+            if errors != 0 {
+                any = true;
+                self.apply_error_policy(device, errors);
             }
-            let mut control = self.control.lock();
-            let Some(index) = control.index(device.volume) else { continue };
-            let policy = control.volumes.get(index).and_then(|volume| volume.disk.as_ref()).map_or(2, |disk| disk.conf.on_io_error());
-            let metadata = errors >= super::device::ERROR_METADATA;
-            if policy == 0 && !metadata {
-                let better = control.volumes.get(index).is_some_and(|volume| volume.state.disk > Disk::Inconsistent);
-                if better {
-                    pr_err!("drbd{}: local disk error ignored (on-io-error pass_on)\n", device.minor);
-                    self.hard(&mut control, index, Request::none().disk(Disk::Inconsistent));
-                }
-                continue;
+        }
+        if any {
+            self.release_unsuspended();
+            for device in list.volumes.iter() {
+                device.kick_log_writer();
             }
-            let usable = control.volumes.get(index).is_some_and(|volume| volume.state.disk > Disk::Failed);
-            if usable {
-                pr_err!("drbd{}: local disk failed, detaching\n", device.minor);
-                device.failed_by_error.store(true, Release);
-                self.hard(&mut control, index, Request::none().disk(Disk::Failed));
+        }
+    }
+
+    fn apply_error_policy(&self, device: &Arc<Device>, errors: u32) {
+        let mut control = self.control.lock();
+        let Some(index) = control.index(device.volume) else { return };
+        let Some(volume) = control.volumes.get(index) else { return };
+        let state = volume.state;
+        let pass_on = volume.disk.as_ref().is_some_and(|disk| disk.conf.on_io_error() == 0);
+        let forced = errors >= super::device::ERROR_METADATA;
+        if pass_on && !forced {
+            if state.disk > Disk::Inconsistent {
+                pr_err!("drbd{}: local disk error ignored (on-io-error pass_on)\n", device.minor);
+                self.hard(&mut control, index, Request::none().disk(Disk::Inconsistent));
             }
+            return;
+        }
+        if state.disk > Disk::Failed {
+            pr_err!("drbd{}: local disk failed, detaching\n", device.minor);
+            device.failed_by_error.store(true, Release);
+            self.hard(&mut control, index, Request::none().disk(Disk::Failed));
         }
     }
 
@@ -227,20 +214,30 @@ impl Resource {
         disk.is_some_and(|disk| disk.conf.on_io_error() == 1)
     }
 
-    /// HS-22, HS-25: the receiver noted a split brain; user space hears of it from here.
-    fn announce_split_brains(self: &Arc<Self>) {
+    /// Helpers that others noted for the worker: HS-22, HS-25, HS-27, SB-5, RX-22.
+    fn call_helpers(self: &Arc<Self>) {
+        use super::device::{PRIMARY_LOST, PRIMARY_LOST_AFTER_SPLIT_BRAIN, SPLIT_BRAIN_SEEN, SPLIT_BRAIN_UNSOLVED, UNFENCE};
+        let rows = [
+            (SPLIT_BRAIN_SEEN, Event::InitialSplitBrain),
+            (PRIMARY_LOST_AFTER_SPLIT_BRAIN, Event::PrimaryLostAfterSplitBrain),
+            (SPLIT_BRAIN_UNSOLVED, Event::SplitBrain),
+            (PRIMARY_LOST, Event::PrimaryLost),
+        ];
         let list = self.connection.volume_list();
         for device in list.volumes.iter() {
-            let seen = device.split_brain.xchg(0, Full);
-            if seen & super::device::SPLIT_BRAIN_SEEN != 0 {
-                helper::call(self, device, Event::InitialSplitBrain);
+            let noted = device.helper_calls.load(Acquire);
+            if noted == 0 {
+                continue;
             }
-            if seen & super::device::SPLIT_BRAIN_UNSOLVED != 0 {
-                helper::call(self, device, Event::SplitBrain);
+            for (_, event) in rows.iter().filter(|row| noted & row.0 != 0) {
+                helper::call(self, device, *event);
             }
-            if seen & super::device::PRIMARY_LOST != 0 {
-                helper::call(self, device, Event::PrimaryLost);
+            if noted & UNFENCE != 0 {
+                self.unfence_peer(device.volume);
             }
+            // Only now: who waits for them to be over looks at the bits.
+            device.forget_helper_calls(noted);
+            self.changed.wake_all();
         }
     }
 

@@ -333,6 +333,10 @@ impl NetConf {
         rr_conflict: u32 = 20;
         /// on-congestion.
         on_congestion: u32 = 21;
+        /// congestion-fill; 0: none.
+        congestion_fill_sectors: u32 = 22;
+        /// congestion-extents.
+        congestion_extents: u32 = 23;
         /// allow-two-primaries.
         two_primaries: bool = 24;
         /// discard-my-data.

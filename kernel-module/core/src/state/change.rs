@@ -57,6 +57,15 @@ impl Request {
         self.field(word::PDSK, disk.number() << 13)
     }
 
+    /// Without the wish for this own disk state, if it is part of the request (ST-7).
+    pub const fn without_disk(self, disk: Disk) -> Self {
+        if self.mask & word::DISK == word::DISK && self.value & word::DISK == disk.number() << 9 {
+            Self { mask: self.mask & !word::DISK, value: self.value & !word::DISK }
+        } else {
+            self
+        }
+    }
+
     /// And a flag of [`word`].
     pub const fn flag(self, mask: u32, set: bool) -> Self {
         self.field(mask, if set { mask } else { 0 })

@@ -65,6 +65,11 @@ impl Effects {
         self.0 & other.0 != 0
     }
 
+    /// All but `other`.
+    pub const fn without(self, other: Effects) -> Effects {
+        Effects(self.0 & !other.0)
+    }
+
     fn add(&mut self, effect: Effects, condition: bool) {
         if condition {
             self.0 |= effect.0;
