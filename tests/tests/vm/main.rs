@@ -4,6 +4,7 @@
 //! log. `make test-vm` runs them; a name after `-- ` selects one.
 
 mod failures;
+mod fencing;
 mod hostile;
 mod integrity;
 mod interop;
