@@ -59,11 +59,12 @@ impl Sender<'_> {
                     self.sleep(thread, HZ / 10);
                 }
                 None => {
-                    if self.sleep(thread, jiffies_from_ms(IDLE_BARRIER_MS)) {
-                        continue;
+                    // While writes wait for their barrier, completions may make it due at any time: they do not wake this thread.
+                    let open = self.connection.epochs_out.lock().has_open_writes();
+                    let woken = self.sleep(thread, if open { jiffies_from_ms(IDLE_BARRIER_MS) } else { HZ });
+                    if !woken {
+                        self.idle_barrier();
                     }
-                    self.idle_barrier();
-                    self.sleep(thread, HZ);
                 }
             }
         }

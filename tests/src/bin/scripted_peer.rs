@@ -113,7 +113,7 @@ fn introduce(link: &mut Link) -> std::io::Result<()> {
     protocol.push(0);
     send(0, Command::Protocol, &protocol)?;
     let mut parameters = vec![0u8; 148];
-    parameters[..4].copy_from_slice(&250u32.to_be_bytes());
+    parameters[..4].copy_from_slice(&204_800u32.to_be_bytes());
     send(0, Command::SyncParam89, &parameters)?;
     let mut sizes = vec![0u8; 56];
     for (at, sectors) in [(0usize, 130_992u64), (8, 0), (16, 0)] {

@@ -56,7 +56,8 @@ fn all_of_c() -> Result<()> {
     pair.a.wait_for(20, "cat /proc/drbd", "cs:WFConnection")?;
     scribble(&mut pair.a, "/dev/drbd0", 3000, 50)?;
     scribble(&mut pair.a, "/dev/drbd0", 12000, 50)?;
-    ensure!(pair.a.ok("cat /proc/drbd")?.contains("oos:400"));
+    let shown = pair.a.ok("cat /proc/drbd")?;
+    ensure!(shown.contains("oos:400"), "not 400 KiB out of sync: {shown}");
     pair.b.ok("drbdadm connect r0")?;
     pair.wait_synced(40)?;
     settle(&mut pair)?;

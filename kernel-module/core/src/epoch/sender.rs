@@ -70,6 +70,11 @@ impl SenderEpochs {
         self.writes > 0 && is_past(closed, self.current)
     }
 
+    /// Writes of the current epoch were sent, and its barrier was not.
+    pub const fn has_open_writes(&self) -> bool {
+        self.writes > 0
+    }
+
     /// A write joins the current epoch; its number.
     pub fn join(&mut self) -> u32 {
         self.writes = self.writes.saturating_add(1);
