@@ -9,7 +9,7 @@ PREFIX ?= /usr
 SCRIPTS := qemu-testbed/scripts
 CARGO_TARGET := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: help all setup module tools testbed install install-module install-utils test test-fast test-vm test-debug debug-kernel demo bench console fmt lint clean
+.PHONY: help all setup module tools testbed install install-module install-utils deb test test-fast test-vm test-debug debug-kernel demo bench console fmt lint clean
 
 help: ## this list
 	@echo "The Rust DRBD: an in-kernel successor of the C drbd.ko, and its tools."
@@ -28,7 +28,7 @@ module: setup ## build/drbd.ko for the stock Debian kernel
 	@path=$$($(SCRIPTS)/build-module.sh stock) && { cmp -s "$$path" build/drbd.ko || cp "$$path" build/drbd.ko; }
 else
 module:
-	@$(MAKE) -C $(KDIR) M=$(CURDIR) modules
+	@packaging/dkms/build $(KDIR) modules
 	@mkdir -p build && cp drbd.ko build/drbd.ko
 endif
 
@@ -48,11 +48,14 @@ endif
 install: install-module install-utils ## install drbd.ko for KDIR, tools, scripts and units into DESTDIR
 
 install-module:
-	@$(MAKE) -C "$$KDIR" M=$(CURDIR) modules
-	@$(MAKE) -C "$$KDIR" M=$(CURDIR) INSTALL_MOD_PATH=$(DESTDIR) INSTALL_MOD_DIR=updates modules_install
+	@packaging/dkms/build "$$KDIR" modules
+	@packaging/dkms/build "$$KDIR" INSTALL_MOD_PATH=$(DESTDIR) INSTALL_MOD_DIR=updates modules_install
 
 install-utils: tools
 	@DESTDIR=$(DESTDIR) PREFIX=$(PREFIX) packaging/install
+
+deb: setup tools ## build/drbd-rs-utils_*.deb and build/drbd-rs-dkms_*.deb
+	@packaging/build-deb
 
 test: all test-fast test-vm ## every test: unit, property, simulation, virtual machines
 

@@ -23,6 +23,7 @@ const ONLINE: [&str; 4] = ["true", "online", "member", "member"];
 const ONLINE_BY_TIME: [&str; 4] = ["1732178000", "1732178001", "member", "member"];
 const FENCED: [&str; 4] = ["false", "offline", "down", "down"];
 const FENCED_BY_TIME: [&str; 4] = ["0", "0", "down", "down"];
+const JOINING: [&str; 4] = ["true", "online", "down", "member"];
 const UNCLEAN: [&str; 4] = ["false", "offline", "down", "member"];
 const HUNG: [&str; 4] = ["true", "offline", "down", "member"];
 
@@ -105,6 +106,7 @@ fn fencing_answers_as_recorded_for_every_view_of_the_peer() {
         (ONLINE, "UpToDate/DUnknown", 4, true),
         (ONLINE_BY_TIME, "UpToDate/DUnknown", 4, true),
         (ONLINE, "Consistent/DUnknown", 4, true),
+        (JOINING, "UpToDate/DUnknown", 4, true),
         (ONLINE, "Outdated/DUnknown", 5, false),
         (FENCED, "UpToDate/DUnknown", 7, true),
         (FENCED_BY_TIME, "UpToDate/DUnknown", 7, true),
