@@ -418,7 +418,10 @@ fn for_device(registry: &Arc<Registry>, message: &Message<'_>, device: &Arc<Devi
         command::INVALIDATE | command::INVAL_PEER => invalidate(resource, device, message.command == command::INVALIDATE),
         command::NEW_C_UUID => new_current_uuid(resource, device, flag(message, container::NEW_C_UUID_PARMS, 1)),
         command::CHG_DISK_OPTS => change_disk_options(message, resource, device),
-        command::RESIZE => Err(Refused { code: ret::RESIZE_RESYNC, info: "online resize is not supported by this version" }),
+        command::RESIZE => {
+            resource.resize(device, container_of(message, container::RESIZE_PARMS))?;
+            Done::ok()
+        }
         command::START_OV => Err(Refused::code(Refusal::NotSupported.code())),
         _ => Err(Refused::code(ret::PACKET_NR)),
     }

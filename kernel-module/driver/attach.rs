@@ -15,7 +15,7 @@ use drbd_core::bitmap::{bits_for_sectors, Bitmap};
 use drbd_core::genl::{ret, DiskConf};
 use drbd_core::md::layout::agreed_size;
 use drbd_core::md::uuids::same;
-use drbd_core::md::{flags as flags, Index, MetaDataError, Superblock};
+use drbd_core::md::{flags, Index, Layout, MetaDataError, Superblock};
 use drbd_core::state::{Conn, Disk, Kind, Request, Role};
 
 /// A refusal for user space: code and info text.
@@ -125,6 +125,12 @@ impl Resource {
         let opened = open(&conf)?;
         let found = read_superblock(device, &opened)?;
         let layout = found.validate(opened.index, opened.meta.capacity_sectors()).map_err(|error| explain(device, error))?;
+        // A metadata device of its own may have grown meanwhile (metadata.md 2.2).
+        let grown = match opened.index {
+            Index::FlexibleExternal => Layout::compute(opened.index, opened.meta.capacity_sectors(), layout.geometry),
+            _ => None,
+        };
+        let layout = grown.unwrap_or(layout);
         let extents = conf.al_extents().clamp(67, layout.geometry.max_slots().max(67));
         conf.numbers.set(drbd_core::genl::attributes::DISK_CONF, 10, u64::from(extents));
         let own = layout.usable_sectors(opened.index, opened.backing.capacity_sectors());
@@ -133,6 +139,8 @@ impl Resource {
             return Err(Refused::code(ret::DISK_TOO_SMALL));
         }
         let disk = Attached {
+            known_sectors: super::resize::capacities(&opened.backing, &opened.meta),
+            moving: false,
             backing: opened.backing,
             meta: opened.meta,
             index: opened.index,
@@ -190,7 +198,7 @@ impl Resource {
     }
 
     /// AT-8 to AT-11.
-    fn set_up_disk(&self, device: &Arc<Device>, disk: Attached, found: &Superblock, extents: u32) -> Result<(), Refused> {
+    fn set_up_disk(&self, device: &Arc<Device>, mut disk: Attached, found: &Superblock, extents: u32) -> Result<(), Refused> {
         let number = device.volume;
         let own = usable_sectors(&disk);
         let (peer, connected) = {
@@ -207,13 +215,13 @@ impl Resource {
         let grown = sectors != found.la_size;
         let all_set = found.flags & flags::FULL_SYNC != 0 || (disk.crashed_primary && found.flags & flags::AL_DISABLED != 0) || grown;
         Self::prepare_plane(device, sectors, extents).map_err(|_| Refused::code(ret::NOMEM_BITMAP))?;
-        let (meta, layout) = (disk.meta.clone(), disk.layout);
-        self.install(device, disk, sectors).map_err(|_| Refused::code(ret::NOMEM))?;
-        if all_set {
-            self.fill_new(device, grown, found, &meta, &layout).map_err(|_| Refused::code(ret::IO_MD_DISK))?;
-        } else {
-            bitmap_io::read(device, &meta, &layout).map_err(|_| Refused::code(ret::IO_MD_DISK))?;
+        let moved = disk.layout.md_size != u64::from(found.md_size);
+        disk.moving = grown || moved;
+        if grown {
+            disk.kept_flags &= !flags::FULL_SYNC;
         }
+        self.install(device, disk, sectors).map_err(|_| Refused::code(ret::NOMEM))?;
+        self.fill_bitmap(device, all_set, grown || moved).map_err(|_| Refused::code(ret::IO_MD_DISK))?;
         self.finish_attach(device, found, connected, all_set);
         Ok(())
     }
@@ -250,6 +258,7 @@ impl Resource {
         device.plane.lock().backing = Some(backing.clone());
         if let Some(node) = device.node() {
             self.reconsider_limits(device);
+            device.exported_sectors.store(sectors, Relaxed);
             node.set_capacity_and_notify(sectors);
             let _ = node.link_lower(&backing);
             if !backing.same_device(&meta) {
@@ -259,15 +268,20 @@ impl Resource {
         Ok(())
     }
 
-    /// A fresh or fully dirty bitmap: set it, write it, and fill the ring of the activity log at the first size.
-    fn fill_new(&self, device: &Arc<Device>, grown: bool, found: &Superblock, meta: &BlockDev, layout: &drbd_core::md::Layout) -> Result {
-        self.set_all_bits(device.volume)?;
-        if grown || found.la_size == 0 {
-            for _ in 0..layout.geometry.blocks() {
-                device.plane.lock().core.log.seal();
-                device.write_transaction(meta, layout, true)?;
-                device.plane.lock().core.log.committed();
-            }
+    /// The bitmap from disk, or all set; written with a new log where the size or the place is new (SZ-8).
+    fn fill_bitmap(&self, device: &Device, all_set: bool, new_place: bool) -> Result {
+        if all_set && !new_place {
+            return self.set_all_bits(device.volume);
+        }
+        if all_set {
+            device.plane.lock().core.bitmap.fill(true);
+        } else {
+            bitmap_io::read(device)?;
+        }
+        if new_place {
+            device.plane.lock().core.bitmap.dirty_all();
+            let _one_at_a_time = device.log.lock();
+            self.store_metadata(device)?;
         }
         Ok(())
     }

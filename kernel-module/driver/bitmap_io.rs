@@ -2,30 +2,31 @@
 //! Reading and writing the bitmap on disk (metadata.md section 7). Process context.
 
 use super::device::{Device, Plane};
-use super::metadata::METADATA_TIMEOUT_SECONDS;
+use super::metadata::{Place, METADATA_TIMEOUT_SECONDS};
 use super::prelude::*;
 use super::resource::Resource;
-use drbd_core::md::Layout;
 
 /// Sectors of a page of the bitmap.
 const PAGE_SECTORS: u64 = 8;
 
 /// Reads the whole bitmap.
-pub(crate) fn read(device: &Device, meta: &BlockDev, layout: &Layout) -> Result {
+pub(crate) fn read(device: &Device) -> Result {
     let pages = device.plane.lock().core.bitmap.page_count();
     let mut buffer = device.meta.lock();
+    let Place { meta, layout, .. } = device.metadata_place().ok_or(ENODEV)?;
     for page in 0..pages {
         let sector = layout.bitmap_sector() + page as u64 * PAGE_SECTORS;
-        buffer.read(meta, sector, METADATA_TIMEOUT_SECONDS * HZ).map_err(|_| EIO)?;
+        buffer.read(&meta, sector, METADATA_TIMEOUT_SECONDS * HZ).map_err(|_| EIO)?;
         device.plane.lock().core.bitmap.load_page(page, buffer.bytes());
     }
     Ok(())
 }
 
 /// Writes the pages that differ from the disk, or only `only`.
-pub(crate) fn write_changed(device: &Device, meta: &BlockDev, layout: &Layout, only: Option<usize>) -> Result {
+pub(crate) fn write_changed(device: &Device, only: Option<usize>) -> Result {
     let mut from = only.unwrap_or(0);
     let mut buffer = device.meta.lock();
+    let Some(Place { meta, layout, .. }) = device.metadata_place() else { return Ok(()) };
     loop {
         let page = {
             let mut plane = device.plane.lock();
@@ -38,7 +39,7 @@ pub(crate) fn write_changed(device: &Device, meta: &BlockDev, layout: &Layout, o
             page
         };
         let sector = layout.bitmap_sector() + page as u64 * PAGE_SECTORS;
-        let written = buffer.write(meta, sector, super::metadata::RELAXED, METADATA_TIMEOUT_SECONDS * HZ);
+        let written = buffer.write(&meta, sector, super::metadata::RELAXED, METADATA_TIMEOUT_SECONDS * HZ);
         device.statistics.bitmap_writes.add(1);
         if written.is_err() {
             device.plane.lock().core.bitmap.dirty_page(page);
@@ -53,19 +54,11 @@ pub(crate) fn write_changed(device: &Device, meta: &BlockDev, layout: &Layout, o
 impl Resource {
     /// Writes the changed pages of a volume's bitmap.
     pub(crate) fn write_bitmap(&self, number: u16) -> Result {
-        let found = {
-            let mut control = self.control.lock();
-            control.volume(number).and_then(|volume| {
-                let disk = volume.disk.as_ref()?;
-                Some((volume.device.clone(), disk.meta.clone(), disk.layout))
-            })
-        };
-        match found {
-            Some((device, meta, layout)) => {
-                write_changed(&device, &meta, &layout, None)?;
-                let flushed = device.meta.lock().flush(&meta, METADATA_TIMEOUT_SECONDS * HZ);
-                flushed.map_err(|_| EIO)
-            }
+        let Some(device) = self.control.lock().volume(number).map(|volume| volume.device.clone()) else { return Ok(()) };
+        write_changed(&device, None)?;
+        let mut buffer = device.meta.lock();
+        match device.metadata_place() {
+            Some(place) => buffer.flush(&place.meta, METADATA_TIMEOUT_SECONDS * HZ).map_err(|_| EIO),
             None => Ok(()),
         }
     }

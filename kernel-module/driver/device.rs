@@ -131,6 +131,9 @@ pub(crate) struct Device {
     pub(crate) peer_ios: Arc<IoSet<PeerIo>>,
     /// Sequence numbers of packets about this volume (wire-protocol.md 9.1).
     pub(crate) sequence: Atomic<u32>,
+    /// Held from the collection of a transaction to its commit, and while the log moves.
+    #[pin]
+    pub(crate) log: Mutex<()>,
     /// The buffer for metadata blocks.
     #[pin]
     pub(crate) meta: Mutex<MetaBuffer>,
@@ -504,6 +507,7 @@ impl Device {
                 peer_ios,
                 sequence: Atomic::new(0),
                 errors: Atomic::new(0),
+                log <- new_mutex!((), "drbd_log"),
                 meta <- new_mutex!(MetaBuffer::new(given_up.clone())?, "drbd_meta"),
                 given_up,
                 pages: queue.pages.clone(),

@@ -42,7 +42,7 @@ impl Resource {
         send(super::packets::protocol(version, &net, discard, control.dry_run))?;
         for volume in control.volumes.iter() {
             send(super::packets::sync_param(version, volume, &net))?;
-            send(super::packets::sizes(version, features, volume, false))?;
+            send(super::packets::sizes(version, features, volume))?;
             if volume.state.disk >= drbd_core::state::Disk::Negotiating {
                 send(super::packets::uuids(version, volume, discard, 0))?;
             }

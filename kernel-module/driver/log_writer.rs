@@ -6,14 +6,13 @@
 
 use super::bitmap_io;
 use super::device::{now, Device, Plane};
-use super::metadata::{DURABLE, METADATA_TIMEOUT_SECONDS, RELAXED};
+use super::metadata::{Place, METADATA_TIMEOUT_SECONDS, RELAXED};
 use super::prelude::*;
 use super::registry::REGISTRY;
 use crate::kapi::thread::NoIoScope;
 use drbd_core::activity_log::FREE;
 use drbd_core::engine::volume_log::Launched;
 use drbd_core::md::log_block::encode_transaction;
-use drbd_core::md::Layout;
 
 /// Extents of a page of the bitmap (128 MiB of 4 MiB).
 const EXTENTS_PER_PAGE: u32 = 32;
@@ -33,6 +32,7 @@ impl WorkItem<1> for Device {
         device.retry_failed_reads();
         device.launch_pending.store(false, Release);
         loop {
+            let one_at_a_time = device.log.lock();
             let changes = {
                 let mut plane = device.plane.lock();
                 let Plane { core, .. } = &mut *plane;
@@ -41,6 +41,7 @@ impl WorkItem<1> for Device {
             if changes {
                 device.commit();
             }
+            drop(one_at_a_time);
             device.launch_ready();
             if !changes {
                 break;
@@ -53,40 +54,48 @@ impl WorkItem<1> for Device {
 impl Device {
     /// Writes the sealed transaction; failing that, the disk is given up and the writes go on without it.
     fn commit(self: &Arc<Self>) {
-        if let Some((meta, layout, durable)) = self.metadata_place() {
-            if self.write_transaction(&meta, &layout, durable).is_err() {
-                pr_err!("drbd{}: writing the activity log failed\n", self.minor);
-                self.report_error(super::device::ERROR_METADATA);
-            }
+        if self.write_transaction(true).is_err() {
+            pr_err!("drbd{}: writing the activity log failed\n", self.minor);
+            self.report_error(super::device::ERROR_METADATA);
         }
         self.plane.lock().core.transaction_committed();
     }
 
-    fn metadata_place(&self) -> Option<(BlockDev, Layout, bool)> {
-        let mut control = self.resource.control.lock();
-        let disk = control.volume(self.volume)?.disk.as_ref()?;
-        Some((disk.meta.clone(), disk.layout, disk.conf.md_flushes()))
+    /// Fills the ring with transactions that say what is hot now. The caller holds `log`.
+    pub(crate) fn fill_log(&self) -> Result {
+        let blocks = {
+            let _stays = self.meta.lock();
+            self.metadata_place().map_or(0, |place| place.layout.geometry.blocks())
+        };
+        for _ in 0..blocks {
+            self.plane.lock().core.log.seal();
+            let written = self.write_transaction(false);
+            self.plane.lock().core.transaction_committed();
+            written?;
+        }
+        Ok(())
     }
 
-    /// Bitmap pages of the extents that leave, then the transaction block. Also fills the ring at first use.
-    pub(crate) fn write_transaction(&self, meta: &BlockDev, layout: &Layout, durable: bool) -> Result {
+    /// Bitmap pages of the extents that leave, then the transaction block; `durable` unless md-flushes is off. Does nothing without a disk.
+    fn write_transaction(&self, durable: bool) -> Result {
         let mut position = 0;
         loop {
             let change = self.plane.lock().core.log.change(position);
             let Some(change) = change else { break };
             if change.leaving != FREE {
-                bitmap_io::write_changed(self, meta, layout, Some((change.leaving / EXTENTS_PER_PAGE) as usize))?;
+                bitmap_io::write_changed(self, Some((change.leaving / EXTENTS_PER_PAGE) as usize))?;
             }
             position += 1;
         }
         let mut buffer = self.meta.lock();
+        let Some(Place { meta, layout, guarantees }) = self.metadata_place() else { return Ok(()) };
         let sector = {
             let plane = self.plane.lock();
             encode_transaction(&plane.core.log, buffer.bytes_mut());
             layout.transaction_sector(plane.core.log.number())
         };
-        let guarantees = if durable { DURABLE } else { RELAXED };
-        buffer.write(meta, sector, guarantees, METADATA_TIMEOUT_SECONDS * HZ).map_err(|_| EIO)?;
+        let guarantees = if durable { guarantees } else { RELAXED };
+        buffer.write(&meta, sector, guarantees, METADATA_TIMEOUT_SECONDS * HZ).map_err(|_| EIO)?;
         self.statistics.log_writes.add(1);
         Ok(())
     }

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Writing the superblock (metadata.md section 3). Process context; waits for the disk.
+//!
+//! Locks: the metadata buffer of the device, then the control mutex.
 
+use super::device::Device;
 use super::prelude::*;
 use super::resource::{Control, Resource};
 use super::volume::Volume;
 use drbd_core::md::superblock::MAGIC_UNCLEAN;
-use drbd_core::md::{flags, Superblock};
+use drbd_core::md::{flags, Layout, Superblock};
 use drbd_core::state::Disk;
 
 /// Longest wait for a metadata access; then the disk is given up.
@@ -28,7 +31,8 @@ pub(crate) fn superblock(volume: &Volume) -> Option<Superblock> {
         flags: disk.state_flags
             | when(disk.crashed_primary, flags::CRASHED_PRIMARY)
             | disk.kept_flags & flags::FULL_SYNC
-            | when(al_disabled, flags::AL_DISABLED),
+            | when(disk.moving, flags::FULL_SYNC)
+            | when(al_disabled || disk.moving, flags::AL_DISABLED),
         magic: MAGIC_UNCLEAN,
         md_size: u32::try_from(disk.layout.md_size).unwrap_or(u32::MAX),
         al_offset: disk.layout.al_offset,
@@ -76,6 +80,24 @@ impl Resource {
             return Err(EIO);
         }
         Ok(())
+    }
+}
+
+/// Where the metadata of a volume is.
+pub(crate) struct Place {
+    pub(crate) meta: BlockDev,
+    pub(crate) layout: Layout,
+    /// What a write of the activity log has to guarantee.
+    pub(crate) guarantees: MetaFlags,
+}
+
+impl Device {
+    /// Where the metadata is now. To be asked with the metadata buffer in hand: then it stays there until the buffer is given back.
+    pub(crate) fn metadata_place(&self) -> Option<Place> {
+        let mut control = self.resource.control.lock();
+        let disk = control.volume(self.volume)?.disk.as_ref()?;
+        let guarantees = if disk.conf.md_flushes() { DURABLE } else { RELAXED };
+        Some(Place { meta: disk.meta.clone(), layout: disk.layout, guarantees })
     }
 }
 

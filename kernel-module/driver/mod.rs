@@ -30,6 +30,7 @@ pub(crate) mod queue;
 pub(crate) mod receiver;
 pub(crate) mod registry;
 pub(crate) mod report;
+mod resize;
 pub(crate) mod resource;
 pub(crate) mod resync;
 pub(crate) mod role;

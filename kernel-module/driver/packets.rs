@@ -5,6 +5,7 @@ use super::prelude::*;
 use super::queue::Packet;
 use super::volume::Volume;
 use drbd_core::genl::{DiskConf, NetConf};
+use drbd_core::handshake::sizes::{own_sizes, ResizeFlags, SizeFacts};
 use drbd_core::state::{Disk, Request, State};
 use drbd_core::wire::packet::encode_state_change;
 use drbd_core::wire::params::{features, max_bio_bytes, uuid_flags, Controller, Protocol, QueueLimits, Sizes, SyncParam, UuidsPacket};
@@ -53,8 +54,13 @@ pub(crate) fn uuids(version: u32, volume: &Volume, discard_my_data: bool, flags:
     packet(version, volume.number(), Command::Uuids, &payload.encode())
 }
 
-/// P_SIZES. `ask`: request an answer by a current size of 0.
-pub(crate) fn sizes(version: u32, agreed: u32, volume: &Volume, ask: bool) -> Result<Packet> {
+/// P_SIZES.
+pub(crate) fn sizes(version: u32, agreed: u32, volume: &Volume) -> Result<Packet> {
+    sizes_with(version, agreed, volume, false, ResizeFlags::default())
+}
+
+/// P_SIZES of a resize. `ask`: request an answer by a current size of 0.
+pub(crate) fn sizes_with(version: u32, agreed: u32, volume: &Volume, ask: bool, flags: ResizeFlags) -> Result<Packet> {
     let disk = volume.disk.as_ref();
     let limits = (agreed & features::WSAME != 0).then(|| {
         disk.map_or(QueueLimits { logical_block_bytes: 512, physical_block_bytes: 512, io_min_bytes: 512, ..QueueLimits::default() }, |disk| {
@@ -69,15 +75,14 @@ pub(crate) fn sizes(version: u32, agreed: u32, volume: &Volume, ask: bool) -> Re
             }
         })
     });
-    let payload = Sizes {
-        disk_sectors: disk.map_or(0, |disk| super::attach::usable_sectors(disk)),
+    let facts = SizeFacts {
+        own: volume.state,
+        own_sectors: disk.map_or(0, |disk| super::attach::usable_sectors(disk)),
         user_sectors: disk.map_or(0, |disk| disk.conf.disk_sectors()),
-        current_sectors: if ask { 0 } else { volume.sectors },
-        max_bio_bytes: max_bio_bytes(version),
-        forced: false,
-        no_resync: false,
-        limits,
+        last_sectors: disk.map_or(0, |disk| disk.la_size),
+        current_sectors: volume.sectors,
     };
+    let payload = own_sizes(&facts, max_bio_bytes(version), ask, flags, limits);
     let mut out = [0; Sizes::MAX_BYTES];
     let length = payload.encode(&mut out);
     packet(version, volume.number(), Command::Sizes, out.get(..length).unwrap_or(&[]))

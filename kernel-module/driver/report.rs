@@ -8,7 +8,6 @@ use super::prelude::*;
 use super::receiver::End;
 use super::resource::{Control, Resource};
 use drbd_core::handshake::decide::{decide, Action, Helpers, Policies, Reason, Situation};
-use drbd_core::handshake::protocol::{size_diskless, size_with_disk, SizeOutcome};
 use drbd_core::genl::config::{FixedString, NAME_BYTES};
 use drbd_core::genl::NetConf;
 use drbd_core::handshake::report::{interpret, Meaning, ReportFacts};
@@ -18,7 +17,7 @@ use drbd_core::md::Uuids;
 use drbd_core::state::vector::word;
 use drbd_core::state::{Conn, Disk, Kind, Request, Role, State};
 use drbd_core::wire::packet::{decode_state_change, decode_sync_uuid, decode_word};
-use drbd_core::wire::params::{uuid_flags, Sizes, SyncParam, UuidsPacket};
+use drbd_core::wire::params::{uuid_flags, SyncParam, UuidsPacket};
 use drbd_core::wire::Command;
 
 impl Resource {
@@ -39,7 +38,7 @@ impl Resource {
         }
         match command {
             Command::SyncParam | Command::SyncParam89 => self.receive_sync_param(version, volume, body),
-            Command::Sizes => self.receive_sizes(link, volume, body),
+            Command::Sizes => self.receive_sizes(link.features, volume, body),
             Command::Uuids => self.receive_uuids(volume, body),
             Command::State => self.receive_state(link, volume, body),
             Command::SyncUuid => self.receive_sync_uuid(volume, body),
@@ -124,83 +123,6 @@ impl Resource {
         let (verify, csums) = (FixedString::<NAME_BYTES>::from_bytes(net.verify_alg()), FixedString::from_bytes(net.csums_alg()));
         let (verify, csums) = (verify.unwrap_or_default(), csums.unwrap_or_default());
         net.set_block_algorithms(new.verify.unwrap_or(verify.as_bytes()), new.csums.unwrap_or(FixedString::<NAME_BYTES>::as_bytes(&csums)));
-        Ok(())
-    }
-
-    /// SZ-4 to SZ-7.
-    fn receive_sizes(self: &Arc<Self>, link: &Link, number: u16, body: &[u8]) -> Result<(), End> {
-        let sizes = Sizes::decode(link.features, body).map_err(|_| End::Protocol)?;
-        let (device, outcome, answer) = {
-            let mut control = self.control.lock();
-            let (version, features) = (control.version, control.features);
-            let Some(volume) = control.volume(number) else { return Ok(()) };
-            volume.peer_sizes = Some(sizes);
-            let connecting = volume.state.conn == Conn::WFReportParams || volume.state.pdsk == Disk::Diskless;
-            let usable = volume.state.disk >= Disk::Outdated;
-            let current = volume.sectors;
-            let primary = volume.state.role == Role::Primary;
-            let outcome = match volume.disk.as_ref() {
-                Some(disk) => {
-                    let own = super::attach::usable_sectors(disk);
-                    let user = [disk.conf.disk_sectors(), sizes.user_sectors].into_iter().filter(|size| *size != 0).min().unwrap_or(0);
-                    size_with_disk(own, sizes.disk_sectors, disk.la_size, user, current, usable, connecting)
-                }
-                None => size_diskless(&sizes, current, primary),
-            };
-            let answer = volume.state.conn >= Conn::Connected && sizes.current_sectors != volume.sectors;
-            let answer = answer.then(|| packets::sizes(version, features, volume, false));
-            (volume.device.clone(), outcome, answer)
-        };
-        match outcome {
-            SizeOutcome::Keep => {}
-            SizeOutcome::WouldShrink(from, to) => {
-                pr_err!("drbd{}: the peer's disk size is too small ({} < {} sectors)\n", device.minor, to, from);
-                return Err(End::Refused);
-            }
-            SizeOutcome::Use(sectors) => self.set_size(&device, sectors).map_err(|_| End::Broken)?,
-        }
-        self.reconsider_limits(&device);
-        if let Some(packet) = answer {
-            self.send(number, packet);
-        }
-        Ok(())
-    }
-
-    /// A new size in force: bitmap, capacity, superblock (SZ-8).
-    fn set_size(self: &Arc<Self>, device: &Arc<super::device::Device>, sectors: u64) -> Result {
-        use drbd_core::bitmap::arithmetic::pages_for_bits;
-        use drbd_core::bitmap::bits_for_sectors;
-        let number = device.volume;
-        let attached = {
-            let mut control = self.control.lock();
-            let Some(volume) = control.volume(number) else { return Ok(()) };
-            if volume.sectors == sectors {
-                return Ok(());
-            }
-            volume.sectors = sectors;
-            if let Some(disk) = volume.disk.as_mut() {
-                disk.la_size = sectors;
-            }
-            volume.disk.is_some()
-        };
-        if attached {
-            let pages = super::storage::BitmapPages::new(pages_for_bits(bits_for_sectors(sectors)))?;
-            let empty = super::storage::BitmapPages::new(0)?;
-            let old = {
-                let mut plane = device.plane.lock();
-                let old = core::mem::replace(&mut plane.core.bitmap, drbd_core::bitmap::Bitmap::new(empty, 0));
-                let (new, old) = old.resized(pages, sectors, true);
-                plane.core.bitmap = new;
-                old
-            };
-            drop(old);
-            self.write_bitmap(number)?;
-            self.write_superblock(number)?;
-        }
-        device.exported_sectors.store(sectors, Relaxed);
-        if let Some(node) = device.node() {
-            node.set_capacity_and_notify(sectors);
-        }
         Ok(())
     }
 

@@ -38,10 +38,11 @@ impl Resource {
             let _ = self.write_bitmap(device.volume);
             let mut control = self.control.lock();
             let Some(index) = control.index(device.volume) else { continue };
-            let ready = control.volumes.get(index).is_some_and(|volume| {
+            let ready = control.volumes.get_mut(index).is_some_and(|volume| {
                 let conn = volume.state.conn;
+                let new_area = core::mem::take(&mut volume.new_area_due);
                 if source {
-                    matches!(conn, Conn::WFBitMapS | Conn::StartingSyncS | Conn::Ahead)
+                    matches!(conn, Conn::WFBitMapS | Conn::StartingSyncS | Conn::Ahead) || (new_area && conn == Conn::Connected)
                 } else {
                     matches!(conn, Conn::WFSyncUUID | Conn::StartingSyncT | Conn::Behind)
                 }

@@ -130,4 +130,10 @@ impl PageStore for BitmapPages {
     fn is_dirty(&self, index: usize) -> bool {
         self.0.get(index).is_some_and(|page| page.dirty)
     }
+
+    fn swap_page(&mut self, other: &mut Self, index: usize) {
+        if let (Some(own), Some(theirs)) = (self.0.get_mut(index), other.0.get_mut(index)) {
+            core::mem::swap(own, theirs);
+        }
+    }
 }

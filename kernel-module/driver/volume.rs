@@ -48,6 +48,12 @@ pub(crate) struct Volume {
     pub(crate) resync: Progress,
     /// Where the next resync request starts, in bits.
     pub(crate) resync_cursor: u64,
+    /// The administrator has resized here; the peer's answer is awaited (SZ-9).
+    pub(crate) resize_pending: bool,
+    /// A new area is to be synced from here, from the state Connected (SZ-9).
+    pub(crate) new_area_due: bool,
+    /// A new area waits for a disk (AC-22).
+    pub(crate) new_area_remembered: bool,
 }
 
 /// An attached disk.
@@ -65,6 +71,10 @@ pub(crate) struct Attached {
     pub(crate) crashed_primary: bool,
     /// Flags that follow from the state, as of the last state in which the disk was usable (SC-6).
     pub(crate) state_flags: u32,
+    /// Sizes of the data and the metadata device when they were last looked at, in sectors.
+    pub(crate) known_sectors: (u64, u64),
+    /// Size or place of the metadata is changing: log and bitmap on disk cannot be relied on (SZ-8).
+    pub(crate) moving: bool,
     /// FULL_SYNC and AL_DISABLED, which no state decides.
     pub(crate) kept_flags: u32,
     /// The superblock as it was written last.
@@ -96,6 +106,9 @@ impl Volume {
             receiving: None,
             resync: Progress::new(),
             resync_cursor: 0,
+            resize_pending: false,
+            new_area_due: false,
+            new_area_remembered: false,
         }
     }
 

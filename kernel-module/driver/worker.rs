@@ -102,6 +102,7 @@ impl Resource {
                 let version = self.control.lock().version;
                 self.send(number, super::packets::state(version, number, &change.new));
             }
+            Effects::RESYNC_GROWN_AREA => self.fill_remembered_area(number),
             Effects::START_FULL_SYNC => self.start_full_sync(number, change.new.conn),
             Effects::DISK_FAILED => {
                 if device.failed_by_error.xchg(false, Full) && self.calls_for_local_error(number) {
@@ -133,7 +134,7 @@ impl Resource {
         let (version, features) = (control.version, control.features);
         let Some(volume) = control.volume(number) else { return };
         if with_sizes {
-            self.send(number, super::packets::sizes(version, features, volume, false));
+            self.send(number, super::packets::sizes(version, features, volume));
         }
         self.send(number, super::packets::uuids(version, volume, false, 0));
         self.send(number, super::packets::state(version, number, state));

@@ -427,7 +427,7 @@ impl Vm {
             .arg(initrd)
             .arg("-append")
             .arg(format!(
-                "console=ttyS0 panic=-1 oops=panic mitigations=off loglevel=7 random.trust_cpu=on {}",
+                "console=ttyS0 no_timer_check panic=-1 oops=panic mitigations=off loglevel=7 random.trust_cpu=on {}",
                 options.append
             ));
         let socket = |id: &str, path: PathBuf| {

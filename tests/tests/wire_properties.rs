@@ -238,6 +238,9 @@ impl PageStore for Pages {
     fn is_dirty(&self, index: usize) -> bool {
         self.0[index].3
     }
+    fn swap_page(&mut self, other: &mut Self, index: usize) {
+        std::mem::swap(&mut self.0[index], &mut other.0[index]);
+    }
 }
 
 struct Map(Bitmap<Pages>);

@@ -14,6 +14,7 @@ mod matrix;
 #[allow(dead_code)]
 mod notation;
 mod replication;
+mod size;
 mod tools;
 
 use anyhow::Result;

@@ -41,6 +41,8 @@ pub trait PageStore {
     fn record(&mut self, index: usize, weight: u32, dirty: bool);
     /// The page differs from the disk.
     fn is_dirty(&self, index: usize) -> bool;
+    /// Page `index` of both changes places, with its record. Both have it.
+    fn swap_page(&mut self, other: &mut Self, index: usize);
 }
 
 /// The bitmap of a volume.
@@ -369,25 +371,53 @@ impl<P: PageStore> Bitmap<P> {
         }
     }
 
-    /// The same bits over other storage for a device of another size. New bits take `set_new`; `pages` must be clean and long enough.
+    /// The same bits over other storage for a device of another size; the pages themselves move, so this takes no longer than a look at
+    /// each. New bits take `set_new`; `pages` must be clean and long enough. What has to be written at the old place is dirty; the storage given back is
+    /// to be dropped where memory may be freed.
     pub fn resized(mut self, pages: P, device_sectors: u64, set_new: bool) -> (Self, P) {
-        let old_bits = self.bits;
         let mut new = Self::new(pages, device_sectors);
-        let keep = old_bits.min(new.bits);
-        let mut position = 0;
-        while let Some((length, value)) = self.run(position).filter(|_| position < keep) {
-            if value {
-                new.set_bits(position, (position + length).min(keep));
-            }
-            position += length;
+        let kept_bits = self.bits.min(new.bits);
+        let kept_pages = pages_for_bits(kept_bits).min(self.pages.len()).min(new.pages.len());
+        for index in 0..kept_pages {
+            new.pages.swap_page(&mut self.pages, index);
+            new.weight = new.weight.saturating_add(u64::from(new.pages.weight(index)));
         }
-        if set_new && new.bits > old_bits {
+        if self.bits == new.bits {
+            return (new, self.pages);
+        }
+        if let Some(last) = kept_pages.checked_sub(1) {
+            new.trim_page(last, page_bits(kept_bits, last));
+        }
+        for index in kept_pages..new.page_count() {
+            new.dirty_page(index);
+        }
+        if set_new {
             let bits = new.bits;
-            new.set_bits(old_bits, bits);
+            new.set_bits(kept_bits, bits);
         }
-        new.dirty_all();
-        self.weight = 0;
         (new, self.pages)
+    }
+
+    /// Leaves only the first `keep` bits of a page, which is then dirty. Without memory bits behind them stay set as far as the device goes.
+    fn trim_page(&mut self, index: usize, keep: u32) {
+        let old = self.pages.weight(index);
+        let limit = page_bits(self.bits, index);
+        let uniform = match self.pages.view(index) {
+            PageView::Clean => Some(0),
+            PageView::AllSet if keep == limit => Some(keep),
+            _ => None,
+        };
+        let new = uniform.unwrap_or_else(|| match self.pages.present(index) {
+            Ok(words) => {
+                if u64::from(keep) < BITS_PER_PAGE {
+                    change(words, keep, BITS_PER_PAGE as u32, false);
+                }
+                words.iter().map(|word| word.count_ones()).sum()
+            }
+            Err(NoMemory) => limit,
+        });
+        self.weight = self.weight.saturating_sub(u64::from(old)).saturating_add(u64::from(new));
+        self.pages.record(index, new, true);
     }
 }
 

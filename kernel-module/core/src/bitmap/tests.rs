@@ -51,6 +51,9 @@ impl PageStore for HeapPages {
     fn is_dirty(&self, index: usize) -> bool {
         self.pages[index].3
     }
+    fn swap_page(&mut self, other: &mut Self, index: usize) {
+        core::mem::swap(&mut self.pages[index], &mut other.pages[index]);
+    }
 }
 
 struct Random(u64);
@@ -95,10 +98,40 @@ fn random_changes_agree_with_a_list_of_booleans() {
             assert_eq!(map.next_set(first), (first..bits).find(|bit| model[*bit as usize]));
         }
         check(&map, &model);
-        let (bigger, _) = map.resized(HeapPages::new(bits + 5000, 100), (bits + 5000) * 8, true);
-        model.resize(bits as usize + 5000, true);
-        check(&bigger, &model);
+        for _ in 0..6 {
+            let bits = 1 + random.below(200_000);
+            let set_new = random.below(2) == 0;
+            map = map.resized(HeapPages::new(bits, 100), bits * 8, set_new).0;
+            model.resize(bits as usize, set_new);
+            check(&map, &model);
+            let (from, to) = (random.below(bits), random.below(bits));
+            map.clear_bits(from, to.max(from));
+            model[from as usize..to.max(from) as usize].fill(false);
+            check(&map, &model);
+        }
     }
+}
+
+/// SZ-8: what has to be written when only the size changes, and what a full page without memory becomes.
+#[test]
+fn sz_8_a_new_size_dirties_the_page_at_the_border_and_the_new_ones() {
+    let mut map = Bitmap::new(HeapPages::new(3 * BITS_PER_PAGE, 9), 3 * BITS_PER_PAGE * 8);
+    map.fill(true);
+    for page in 0..3 {
+        map.clean_page(page);
+    }
+    let bits = 2 * BITS_PER_PAGE - 10;
+    let mut map = map.resized(HeapPages::new(bits, 9), bits * 8, true).0;
+    assert_eq!((map.weight(), map.next_dirty_page(0)), (bits, Some(1)));
+    map.clean_page(1);
+    let bits = 4 * BITS_PER_PAGE;
+    let map = map.resized(HeapPages::new(bits, 9), bits * 8, false).0;
+    assert_eq!(map.weight(), 2 * BITS_PER_PAGE - 10);
+    assert_eq!((0..5).filter(|page| map.next_dirty_page(*page) == Some(*page)).collect::<Vec<_>>(), [1, 2, 3]);
+    let mut full = Bitmap::new(HeapPages::new(100, 0), 800);
+    full.fill(true);
+    let bigger = full.resized(HeapPages::new(200, 0), 1600, false).0;
+    assert_eq!(bigger.weight(), 200, "without memory more is out of sync, never less");
 }
 
 #[test]

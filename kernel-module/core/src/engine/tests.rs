@@ -60,6 +60,9 @@ impl PageStore for OnePage {
     fn is_dirty(&self, _: usize) -> bool {
         self.2
     }
+    fn swap_page(&mut self, other: &mut Self, _: usize) {
+        core::mem::swap(self, other);
+    }
 }
 
 const SECTORS: u64 = 32768 * 8;

@@ -208,6 +208,11 @@ impl<T: Storage> DataPlane<T> {
         Some(entry)
     }
 
+    /// A write, or work for a resync, is under way that reaches behind `sector` (SZ-8).
+    pub fn is_active_behind(&self, sector: u64) -> bool {
+        self.ranges.first(&self.table, |entry| entry.sector.saturating_add(u64::from(entry.size_bytes.div_ceil(512))) > sector).is_some()
+    }
+
     /// The peer reports a range as written and in sync (P_RS_WRITE_ACK of a resync, or P_RS_IS_IN_SYNC). Returns bits cleared.
     pub fn mark_in_sync(&mut self, sector: u64, size_bytes: u32) -> u32 {
         self.bitmap.clear_range(sector, size_bytes)

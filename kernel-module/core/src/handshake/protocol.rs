@@ -45,15 +45,6 @@ pub enum SizeOutcome {
     Keep,
 }
 
-/// Evaluates sizes on a node with a disk. `usable`: own disk is Outdated or better. `connecting`: also for a peer that attaches.
-pub fn size_with_disk(own: u64, peer: u64, last: u64, user: u64, current: u64, usable: bool, connecting: bool) -> SizeOutcome {
-    let (size, _) = crate::md::layout::agreed_size(own, peer, last, user);
-    if connecting && usable && size < current {
-        return SizeOutcome::WouldShrink(current, size);
-    }
-    SizeOutcome::Use(size)
-}
-
 /// Evaluates sizes on a diskless node (SZ-7).
 pub fn size_diskless(sizes: &crate::wire::params::Sizes, current: u64, primary: bool) -> SizeOutcome {
     let offered = [sizes.current_sectors, sizes.user_sectors, sizes.disk_sectors].into_iter().find(|size| *size != 0).unwrap_or(0);

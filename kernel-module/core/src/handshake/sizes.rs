@@ -217,8 +217,6 @@ pub enum ResizeRefusal {
     LayoutTooBig = 167,
     /// The activity log would be too small.
     LayoutTooSmall = 168,
-    /// Size of the administrator does not fit.
-    TooSmallDisk = 111,
 }
 
 impl ResizeRefusal {
@@ -241,9 +239,9 @@ pub struct ResizeCommand {
     pub log_kib: Option<u64>,
 }
 
-/// SZ-10. `version` is the agreed one, `own_sectors` the maximum of the own disk. The implicit shrink by a new layout (170) and its fit into the
-/// metadata area (169) are checked where the layout is computed.
-pub fn check_resize(own: &State, own_sectors: u64, version: u32, command: &ResizeCommand) -> Result<(), ResizeRefusal> {
+/// SZ-10. `version` is the agreed one. The implicit shrink by a new layout (170) and its fit into the metadata area (169) are checked where the
+/// layout is computed; a size that does not fit is ignored (SZ-2).
+pub fn check_resize(own: &State, version: u32, command: &ResizeCommand) -> Result<(), ResizeRefusal> {
     if own.disk < Disk::Inconsistent {
         return Err(ResizeRefusal::NoDisk);
     }
@@ -255,9 +253,6 @@ pub fn check_resize(own: &State, own_sectors: u64, version: u32, command: &Resiz
     }
     if command.no_resync && version < 93 {
         return Err(ResizeRefusal::NeedsVersion93);
-    }
-    if command.user_sectors > own_sectors {
-        return Err(ResizeRefusal::TooSmallDisk);
     }
     match command.log_kib {
         Some(kib) if kib > 16 << 20 => Err(ResizeRefusal::LayoutTooBig),

@@ -132,14 +132,13 @@ fn sz_13_the_largest_bio_follows_the_version_and_is_remembered() {
 #[test]
 fn sz_10_refusals_of_a_resize_have_their_codes() {
     let primary = State { role: Role::Primary, ..connected(Disk::UpToDate).own };
-    let check = |own: &State, command: ResizeCommand| check_resize(own, 1000, 101, &command).map_err(ResizeRefusal::code);
+    let check = |own: &State, command: ResizeCommand| check_resize(own, 101, &command).map_err(ResizeRefusal::code);
     let plain = ResizeCommand::default();
     assert_eq!(check(&primary, plain), Ok(()));
     assert_eq!(check(&State { conn: Conn::SyncSource, ..primary }, plain), Err(130));
     assert_eq!(check(&connected(Disk::UpToDate).own, plain), Err(131));
     assert_eq!(check(&State { disk: Disk::Diskless, ..primary }, plain), Err(138));
-    assert_eq!(check(&primary, ResizeCommand { user_sectors: 1001, ..plain }), Err(111));
-    assert_eq!(check_resize(&primary, 1000, 92, &ResizeCommand { no_resync: true, ..plain }).map_err(ResizeRefusal::code), Err(153));
+    assert_eq!(check_resize(&primary, 92, &ResizeCommand { no_resync: true, ..plain }).map_err(ResizeRefusal::code), Err(153));
     assert_eq!(check(&primary, ResizeCommand { log_kib: Some((16 << 20) + 1), ..plain }), Err(167));
     assert_eq!(check(&primary, ResizeCommand { log_kib: Some(31), ..plain }), Err(168));
     let alone = State { conn: Conn::WFConnection, peer: Role::Unknown, ..primary };
