@@ -5,7 +5,13 @@ use crate::{bed, check, scribble};
 use anyhow::{ensure, Result};
 use qemu_testbed::{Pair, PairOptions, Vm, VmOptions};
 
-fn single(name: &str) -> Result<Vm> {
+/// One machine with our module, Debian's tools and two empty disks.
+pub fn single(name: &str) -> Result<Vm> {
+    single_with(name, Vec::new())
+}
+
+/// The same with more files.
+pub fn single_with(name: &str, files: Vec<(String, Vec<u8>)>) -> Result<Vm> {
     let bed = bed();
     let folder = bed.run_folder(name)?;
     Vm::start(
@@ -20,13 +26,14 @@ fn single(name: &str) -> Result<Vm> {
             memory_mib: 512,
             processors: 2,
             append: String::new(),
-            files: Vec::new(),
+            files,
             counting: None,
         },
     )
 }
 
-fn end(mut vm: Vm) -> Result<()> {
+/// Stops the machine; its kernel log has to be clean.
+pub fn end(mut vm: Vm) -> Result<()> {
     vm.power_cut();
     vm.check_kernel_log()?;
     std::fs::remove_dir_all(&vm.options.folder)?;

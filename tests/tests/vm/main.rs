@@ -15,6 +15,7 @@ mod matrix;
 mod notation;
 mod replication;
 mod size;
+mod requests;
 mod tools;
 
 use anyhow::Result;
