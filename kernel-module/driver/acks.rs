@@ -27,6 +27,8 @@ pub(crate) struct AckQueue {
     head: usize,
     len: usize,
     reserved: usize,
+    /// Which connection the requests in work belong to.
+    generation: u32,
 }
 
 impl AckQueue {
@@ -36,7 +38,7 @@ impl AckQueue {
         for _ in 0..2 * CAPACITY {
             ring.push(None, GFP_KERNEL)?;
         }
-        Ok(Self { ring, head: 0, len: 0, reserved: 0 })
+        Ok(Self { ring, head: 0, len: 0, reserved: 0, generation: 0 })
     }
 
     /// Makes room for one more request of the peer; `false`: too many are in work.
@@ -51,6 +53,18 @@ impl AckQueue {
     /// A request of the peer is finished.
     pub(crate) fn unreserve(&mut self) {
         self.reserved = self.reserved.saturating_sub(1);
+    }
+
+    /// Of the requests that begin now.
+    pub(crate) fn generation(&self) -> u32 {
+        self.generation
+    }
+
+    /// The connection is gone and what is still at the disks is not waited for: it ends without an answer.
+    pub(crate) fn abandon(&mut self) {
+        self.clear();
+        self.reserved = 0;
+        self.generation = self.generation.wrapping_add(1);
     }
 
     /// Requests of the peer in work.

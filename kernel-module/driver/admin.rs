@@ -7,6 +7,7 @@ use super::device::Device;
 use super::network;
 use super::prelude::*;
 use super::registry::{Registry, REGISTRY};
+use super::removal;
 use super::resource::Resource;
 use super::status::{self, Notify};
 use super::volume::Volume;
@@ -203,11 +204,9 @@ fn new_minor(registry: &Arc<Registry>, message: &Message<'_>, context: &Named<'_
     }
     let volume = context.volume.and_then(|volume| u16::try_from(volume).ok()).filter(|volume| *volume < u16::MAX);
     let volume = volume.ok_or(invalid("requested volume id out of range"))?;
-    let _admin = resource.admin.lock();
-    if !registry.has_resource(&resource) {
-        return Err(Refused { code: ret::RES_NOT_KNOWN, info: "unknown resource" });
-    }
+    let _turn = resource.turn.take(message.command)?;
     let configuring = registry.configuring.lock();
+    still_there(&resource)?;
     if let Some(device) = registry.device(message.minor) {
         let same = device.volume == volume && Arc::ptr_eq(&device.resource, &resource);
         return if same && !message.exclusive { Done::ok() } else { Err(Refused::code(ret::MINOR_OR_VOLUME_EXISTS)) };
@@ -256,11 +255,17 @@ fn add_volume(registry: &Registry, resource: &Arc<Resource>, device: &Arc<Device
     Ok(())
 }
 
-fn for_resource(registry: &Arc<Registry>, message: &Message<'_>, resource: &Arc<Resource>) -> Result<Done, Refused> {
-    let _admin = resource.admin.lock();
-    if !registry.has_resource(resource) {
+/// While the command waited for its turn, the resource may have been deleted.
+fn still_there(resource: &Resource) -> Result<(), Refused> {
+    if resource.control.lock().deleted {
         return Err(Refused { code: ret::RES_NOT_KNOWN, info: "unknown resource" });
     }
+    Ok(())
+}
+
+fn for_resource(registry: &Arc<Registry>, message: &Message<'_>, resource: &Arc<Resource>) -> Result<Done, Refused> {
+    let _turn = resource.turn.take(message.command)?;
+    still_there(resource)?;
     match message.command {
         command::RESOURCE_OPTS => {
             let mut options = if message.flags & FLAG_SET_DEFAULTS != 0 { ResourceOptions::default() } else { resource.control.lock().options };
@@ -274,81 +279,23 @@ fn for_resource(registry: &Arc<Registry>, message: &Message<'_>, resource: &Arc<
             }
             Done::ok()
         }
-        command::DEL_RESOURCE => delete_resource(registry, resource),
-        _ => down(registry, resource),
+        command::DEL_RESOURCE => removal::delete_resource(registry, resource),
+        _ => removal::down(registry, resource),
     }
-}
-
-fn delete_resource(registry: &Registry, resource: &Arc<Resource>) -> Result<Done, Refused> {
-    {
-        let control = resource.control.lock();
-        if control.cstate != Conn::StandAlone {
-            return Err(Refused::code(ret::NET_CONFIGURED));
-        }
-        if !control.volumes.is_empty() {
-            return Err(Refused::code(ret::RES_IN_USE));
-        }
-    }
-    status::notify_resource(resource, Notify::Destroy);
-    registry.lists.lock().resources.retain(|other| !Arc::ptr_eq(other, resource));
-    resource.collect_receiver();
-    resource.stop_threads();
-    Done::ok()
-}
-
-fn down(registry: &Arc<Registry>, resource: &Arc<Resource>) -> Result<Done, Refused> {
-    let list = resource.connection.volume_list();
-    for device in list.volumes.iter() {
-        resource
-            .set_role(device, Role::Secondary, false)
-            .map_err(|refused| Refused { code: refused.code, info: "failed to demote" })?;
-    }
-    resource.disconnect(false).map_err(|refusal| Refused { code: refusal.code(), info: "failed to disconnect" })?;
-    for device in list.volumes.iter() {
-        resource.detach(device, false).map_err(|refused| Refused { code: refused.code, info: "failed to detach" })?;
-    }
-    for device in list.volumes.iter() {
-        delete_minor(registry, device).map_err(|refused| Refused { code: refused.code, info: "failed to delete volume" })?;
-    }
-    delete_resource(registry, resource)
-}
-
-fn delete_minor(registry: &Registry, device: &Arc<Device>) -> Result<Done, Refused> {
-    let resource = &device.resource;
-    resource.flush_worker(60 * HZ);
-    {
-        let mut control = resource.control.lock();
-        let idle = control.volume(device.volume).is_some_and(|volume| {
-            volume.state.disk == Disk::Diskless && volume.state.role == Role::Secondary
-        });
-        if !idle {
-            return Err(Refused::code(ret::MINOR_CONFIGURED));
-        }
-    }
-    status::notify_device(resource, device.volume, Notify::Destroy);
-    {
-        let mut control = resource.control.lock();
-        control.volumes.retain(|volume| volume.number() != device.volume);
-        resource.connection.set_volumes(&control).map_err(|_| Refused::code(ret::NOMEM))?;
-    }
-    registry.lists.lock().devices.retain(|other| !Arc::ptr_eq(other, device));
-    let node = device.disk.lock().take();
-    if let Some(node) = node {
-        node.remove();
-    }
-    Done::ok()
 }
 
 fn for_connection(message: &Message<'_>, resource: &Arc<Resource>) -> Result<Done, Refused> {
-    let _admin = resource.admin.lock();
-    if resource.control.lock().own_address.is_none() {
-        return Err(invalid("unknown connection"));
-    }
+    let configured = || if resource.control.lock().own_address.is_none() { Err(invalid("unknown connection")) } else { Ok(()) };
     if message.command == command::DISCONNECT {
         let force = flag(message, container::DISCONNECT_PARMS, 1);
-        resource.disconnect(force).map_err(|refusal| Refused::code(refusal.code()))?;
-        return Done::ok();
+        // By force it overtakes a command that waits, perhaps for what it ends.
+        let _turn = if force { None } else { Some(resource.turn.take(message.command)?) };
+        configured()?;
+        let ended = resource.disconnect(force).map_err(|refusal| Refused::code(refusal.code()))?;
+        return if ended || force { Done::ok() } else { Err(Refused { code: ret::INTR, info: "the connection ends as soon as the disk answers" }) };
     }
+    let _turn = resource.turn.take(message.command)?;
+    configured()?;
     let defaults = message.flags & FLAG_SET_DEFAULTS != 0;
     let mut net = match resource.control.lock().net.as_ref() {
         None => return Err(invalid("net conf missing, try connect")),
@@ -376,8 +323,11 @@ fn for_device(registry: &Arc<Registry>, message: &Message<'_>, device: &Arc<Devi
         });
         return Ok(Done { code: ret::NO_ERROR, payload });
     }
-    let _admin = resource.admin.lock();
-    if !registry.has_device(device) {
+    if message.command == command::DETACH && flag(message, container::DETACH_PARMS, 1) {
+        return resource.detach(device, true).and_then(Done::code);
+    }
+    let _turn = resource.turn.take(message.command)?;
+    if resource.control.lock().index(device.volume).is_none() {
         return Err(Refused { code: ret::MINOR_INVALID, info: "unknown minor" });
     }
     let number = device.volume;
@@ -385,7 +335,7 @@ fn for_device(registry: &Arc<Registry>, message: &Message<'_>, device: &Arc<Devi
         resource.change_by_admin(number, request).map_err(|refusal| Refused::code(refusal.code())).and_then(|changed| Done::code(changed.code()))
     };
     match message.command {
-        command::DEL_MINOR => delete_minor(registry, device),
+        command::DEL_MINOR => removal::delete_minor(registry, device),
         command::ATTACH => {
             let mut conf = DiskConf::default();
             let found = container_of(message, container::DISK_CONF).ok_or(Refused { code: ret::MANDATORY_TAG, info: "required attribute missing" })?;
@@ -393,7 +343,7 @@ fn for_device(registry: &Arc<Registry>, message: &Message<'_>, device: &Arc<Devi
             resource.attach(device, conf)?;
             Done::ok()
         }
-        command::DETACH => resource.detach(device, flag(message, container::DETACH_PARMS, 1)).and_then(Done::code),
+        command::DETACH => resource.detach(device, false).and_then(Done::code),
         command::PRIMARY => resource.set_role(device, Role::Primary, flag(message, container::SET_ROLE_PARMS, 1)).and_then(Done::code),
         command::SECONDARY => resource.set_role(device, Role::Secondary, false).and_then(Done::code),
         command::SUSPEND_IO => by_state(Request::none().flag(word::SUSP, true)),

@@ -96,6 +96,8 @@ fn explain(device: &Device, error: MetaDataError) -> Refused {
     Refused::code(error.code())
 }
 
+/// How long a detach waits for the disk to give everything back.
+const GRACEFUL_DETACH_LIMIT: Jiffies = 300 * HZ;
 /// How long a detach by force waits for the state Diskless before it reports success.
 const FORCED_DETACH_LIMIT: Jiffies = 2 * HZ;
 
@@ -103,7 +105,7 @@ const FORCED_DETACH_LIMIT: Jiffies = 2 * HZ;
 const PREVIOUS_DISK_LIMIT: Jiffies = 10 * HZ;
 
 impl Resource {
-    /// ATTACH. The caller holds `admin`.
+    /// ATTACH. The caller has the turn.
     pub(crate) fn attach(&self, device: &Arc<Device>, mut conf: DiskConf) -> Result<(), Refused> {
         let number = device.volume;
         {
@@ -118,7 +120,8 @@ impl Resource {
             }
         }
         // AT-1: what the previous disk still has in hand would be taken for requests of the new one.
-        if !device.idle.wait_timeout(PREVIOUS_DISK_LIMIT, || device.plane.lock().core.local_references() == 0) {
+        let idle = || device.plane.lock().core.local_references() == 0;
+        if device.idle.wait_interruptible_timeout(PREVIOUS_DISK_LIMIT, idle) != Wait::Ready {
             return Err(Refused { code: ret::DISK_CONFIGURED, info: "the previous disk has not answered all its requests yet" });
         }
         device.given_up.set(false);
@@ -313,38 +316,41 @@ impl Resource {
         self.hard(&mut control, index, request);
     }
 
-    /// DETACH. The caller holds `admin`.
+    /// DETACH (DT-1, DT-2). The caller has the turn, unless by force: that overtakes a command that waits for the disk.
     pub(crate) fn detach(&self, device: &Arc<Device>, force: bool) -> Result<i32, Refused> {
+        if !force {
+            return self.detach_within(device, GRACEFUL_DETACH_LIMIT)?.ok_or(Refused::code(ret::INTR));
+        }
         let number = device.volume;
-        let request = Request::none().disk(Disk::Failed);
-        let changed = {
+        let diskless = |control: &mut Control| control.volume(number).is_none_or(|volume| volume.state.disk == Disk::Diskless);
+        device.given_up.set(true);
+        device.idle.wake_all();
+        // An attach ends by itself now, and would not expect its disk to be taken away.
+        let attaching = |control: &mut Control| control.volume(number).is_some_and(|volume| volume.state.disk == Disk::Attaching);
+        self.wait_control(FORCED_DETACH_LIMIT, |control| !attaching(control));
+        {
             let mut control = self.control.lock();
             let index = control.index(number).ok_or(Refused::code(ret::MINOR_INVALID))?;
-            let state = control.volumes.get(index).map(|volume| volume.state).unwrap_or_default();
-            if state.disk == Disk::Diskless {
+            if diskless(&mut control) {
                 return Ok(2);
             }
-            if force {
-                device.given_up.set(true);
-                self.hard(&mut control, index, request);
-                true
-            } else {
-                false
+            if !attaching(&mut control) {
+                self.hard(&mut control, index, Request::none().disk(Disk::Failed));
             }
-        };
-        if !changed {
-            self.change_by_admin(number, request).map_err(|refusal| Refused::code(refusal.code()))?;
         }
-        // DT-2: a disk given up by force is not waited for
-        let limit = if force { FORCED_DETACH_LIMIT } else { 300 * HZ };
-        let gone = self.wait_control(limit, |control| {
-            control.volume(number).is_none_or(|volume| volume.state.disk == Disk::Diskless)
-        });
-        if gone || force {
-            Ok(1)
-        } else {
-            Err(Refused::code(ret::INTR))
+        self.wait_control(FORCED_DETACH_LIMIT, diskless);
+        Ok(1)
+    }
+
+    /// A detach without force that waits at most `timeout`; `None`: the disk has not let go of everything yet.
+    pub(crate) fn detach_within(&self, device: &Arc<Device>, timeout: Jiffies) -> Result<Option<i32>, Refused> {
+        let number = device.volume;
+        let diskless = |control: &mut Control| control.volume(number).is_none_or(|volume| volume.state.disk == Disk::Diskless);
+        if diskless(&mut self.control.lock()) {
+            return Ok(Some(2));
         }
+        self.change_by_admin(number, Request::none().disk(Disk::Failed)).map_err(|refusal| Refused::code(refusal.code()))?;
+        Ok(self.wait_control(timeout, diskless).then_some(1))
     }
 
     /// DT-3, in the worker: drains the disk, writes what is left, and releases it.

@@ -85,6 +85,8 @@ pub(crate) struct Connection {
     pub(crate) pings_answered: Atomic<u32>,
     #[pin]
     pub(crate) ping_wait: WaitQueue,
+    /// The connection is ended by force: nothing at the disks is waited for.
+    pub(crate) hurry: Atomic<bool>,
     /// Writes of the peer that wait for earlier epochs to be on stable storage.
     #[pin]
     held: SpinLockIrq<KVVec<Io<PeerIo>>>,
@@ -127,6 +129,7 @@ impl Connection {
             ping_wanted: Atomic::new(false),
             pings_answered: Atomic::new(0),
             ping_wait <- new_wait_queue!("drbd_ping"),
+            hurry: Atomic::new(false),
             held <- new_spinlock_irq!(held, "drbd_held"),
             flush_wanted: Atomic::new(false),
             max_epoch_size: Atomic::new(2048),
@@ -238,6 +241,29 @@ impl Connection {
         for _ in 0..finished_requests {
             queue.unreserve();
         }
+    }
+
+    /// The same for a request of the peer that began in `generation`; false: its connection was given up, nobody waits for it.
+    pub(crate) fn answer(&self, generation: u32, acks: &[Ack]) -> bool {
+        let mut queue = self.acks.lock();
+        if queue.generation() != generation {
+            return false;
+        }
+        for ack in acks {
+            queue.put(*ack);
+        }
+        queue.unreserve();
+        true
+    }
+
+    /// Which connection the requests of the peer belong to that begin now.
+    pub(crate) fn generation(&self) -> u32 {
+        self.acks.lock().generation()
+    }
+
+    /// The connection is gone, and its requests at the disks are not waited for.
+    pub(crate) fn abandon_peer_requests(&self) {
+        self.acks.lock().abandon();
     }
 
     /// Takes the oldest acknowledgement.

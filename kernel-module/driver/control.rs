@@ -195,7 +195,7 @@ impl Resource {
     }
 
     /// A change asked for by the administrator: the peer is asked where ST-5 says so, transient states are waited out (ST-3, ST-6).
-    /// The caller holds `admin`.
+    /// The caller has the turn.
     pub(crate) fn change_by_admin(&self, volume: u16, request: Request) -> Result<Changed, Refusal> {
         let deadline = jiffies().wrapping_add(CHANGE_TIMEOUT_SECONDS * HZ);
         loop {
@@ -308,7 +308,7 @@ impl Resource {
         }
     }
 
-    /// Asks the peer for a change of the whole connection, and waits for the answer. The caller holds `admin`.
+    /// Asks the peer for a change of the whole connection, and waits for the answer. The caller has the turn.
     pub(crate) fn ask_connection(&self, request: Request) -> Result<(), Refusal> {
         {
             let mut control = self.control.lock();

@@ -35,27 +35,37 @@ impl Resource {
         self.connection.digests.integrity_in.install(None);
         self.connection.digests.set_block_algorithms(&net).map_err(|_| NoLink::Again)?;
         let discard = control.discard_my_data;
-        let send = |packet: Result<super::queue::Packet>| -> Result<(), NoLink> {
-            let packet = packet.map_err(|_| NoLink::Again)?;
-            link.data.send(&packet.bytes, More::Yes, &mut || false).map_err(|_| NoLink::Again)
+        let mut packets = KVec::with_capacity(1 + 4 * control.volumes.len(), GFP_KERNEL).map_err(|_| NoLink::Again)?;
+        let mut put = |packet: Result<super::queue::Packet>| -> Result<(), NoLink> {
+            packet.and_then(|packet| Ok(packets.push(packet, GFP_KERNEL)?)).map_err(|_| NoLink::Again)
         };
-        send(super::packets::protocol(version, &net, discard, control.dry_run))?;
+        put(super::packets::protocol(version, &net, discard, control.dry_run))?;
         for volume in control.volumes.iter() {
-            send(super::packets::sync_param(version, volume, &net))?;
-            send(super::packets::sizes(version, features, volume))?;
+            put(super::packets::sync_param(version, volume, &net))?;
+            put(super::packets::sizes(version, features, volume))?;
             if volume.state.disk >= drbd_core::state::Disk::Negotiating {
-                send(super::packets::uuids(version, volume, discard, 0))?;
+                put(super::packets::uuids(version, volume, discard, 0))?;
             }
-            let packet = super::packets::state(version, volume.number(), &volume.state).map_err(|_| NoLink::Again)?;
-            link.data.send(&packet.bytes, More::No, &mut || false).map_err(|_| NoLink::Again)?;
+            put(super::packets::state(version, volume.number(), &volume.state))?;
             volume.device.sequence.store(0, Relaxed);
+        }
+        // Nobody changes what is being told (ST-9), and nobody waits for the socket to look at it.
+        control.state_sent = !control.volumes.is_empty();
+        drop(control);
+        let sent = packets.iter().enumerate().try_for_each(|(at, packet)| {
+            let more = if at + 1 < packets.len() { More::Yes } else { More::No };
+            link.data.send(&packet.bytes, more, &mut || false).map(drop)
+        });
+        let mut control = self.control.lock();
+        if sent.is_err() || control.cstate != Conn::WFConnection {
+            control.state_sent = false;
+            return Err(NoLink::Again);
         }
         if let Some(net) = control.net.as_mut() {
             net.clear_one_shots();
         }
         control.cstate = Conn::WFReportParams;
         let _ = self.change_all(&mut control, Request::none().conn(Conn::WFReportParams), Kind::Hard);
-        control.state_sent = !control.volumes.is_empty();
         drop(control);
         self.connection.set_link(Some(link.clone()));
         Ok(())

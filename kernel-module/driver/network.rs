@@ -24,9 +24,9 @@ pub(super) fn connect(registry: &Arc<Registry>, message: &Message<'_>, context: 
     if let Some(found) = container_of(message, container::NET_CONF) {
         net.read(found.payload).map_err(mandatory)?;
     }
-    let _admin = resource.admin.lock();
-    if !registry.has_resource(&resource) {
-        return Err(Refused::code(ret::RES_NOT_KNOWN));
+    let _turn = resource.turn.take(message.command)?;
+    if resource.control.lock().deleted {
+        return Err(Refused { code: ret::RES_NOT_KNOWN, info: "unknown resource" });
     }
     let configuring = registry.configuring.lock();
     for other in registry.lists.lock().resources.iter() {
@@ -58,6 +58,7 @@ pub(super) fn connect(registry: &Arc<Registry>, message: &Message<'_>, context: 
             .map_err(|refusal| Refused::code(refusal.code()))?;
     }
     resource.reconsider_all_limits();
+    resource.connection.hurry.store(false, Release);
     resource.start_receiver().map_err(|_| Refused::code(ret::NOMEM))?;
     Done::code(1)
 }
@@ -98,7 +99,7 @@ pub(super) fn check_net(resource: &Resource, net: &NetConf) -> Result<(), Refuse
     Ok(())
 }
 
-/// CHG_NET_OPTS: puts checked options in force, and tells the peer. The caller holds `admin`.
+/// CHG_NET_OPTS: puts checked options in force, and tells the peer. The caller has the turn.
 pub(super) fn change_options(resource: &Arc<Resource>, net: KBox<NetConf>) -> Result<Done, Refused> {
     running(resource, &net)?;
     check_net(resource, &net)?;
@@ -146,11 +147,22 @@ fn running(resource: &Resource, net: &NetConf) -> Result<(), Refused> {
     Ok(())
 }
 
+/// How long a disconnect waits for StandAlone.
+const GRACEFUL_LIMIT: Jiffies = 120 * HZ;
+/// The same by force.
+const FORCED_LIMIT: Jiffies = 10 * HZ;
+
 impl Resource {
-    /// DISCONNECT (DC-2). The caller holds `admin`.
-    pub(crate) fn disconnect(&self, force: bool) -> Result<(), Refusal> {
+    /// DISCONNECT (DC-2). The caller has the turn, unless by force: that overtakes a command that waits. True: StandAlone is reached; false:
+    /// it will be, but the receiver still waits for something.
+    pub(crate) fn disconnect(&self, force: bool) -> Result<bool, Refusal> {
+        self.disconnect_within(force, if force { FORCED_LIMIT } else { GRACEFUL_LIMIT })
+    }
+
+    /// The same with another limit for the wait for StandAlone.
+    pub(crate) fn disconnect_within(&self, force: bool, timeout: Jiffies) -> Result<bool, Refusal> {
         if self.control.lock().cstate == Conn::StandAlone {
-            return Ok(());
+            return Ok(true);
         }
         let mut departure = Departure::new(force);
         let mut next = departure.attempt();
@@ -172,9 +184,21 @@ impl Resource {
             control.cstate = Conn::Disconnecting;
             let _ = self.change_all(&mut control, Request::none().conn(Conn::Disconnecting), Kind::Hard);
         }
+        if force {
+            self.connection.hurry.store(true, Release);
+        }
         self.interrupt_receiver();
-        self.collect_receiver();
-        self.wait_control(120 * HZ, |control| control.cstate == Conn::StandAlone);
-        Ok(())
+        self.changed.wake_all();
+        self.connection.peer_work_done.wake_all();
+        Ok(self.wait_stand_alone(timeout))
+    }
+
+    /// Waits for the end of the receiver's work; false: it goes on.
+    pub(crate) fn wait_stand_alone(&self, timeout: Jiffies) -> bool {
+        let ended = self.wait_control(timeout, |control| control.cstate == Conn::StandAlone);
+        if ended {
+            self.collect_receiver();
+        }
+        ended
     }
 }

@@ -77,9 +77,12 @@ impl Sender<'_> {
 
     /// The answer to a request of the peer.
     pub(super) fn send_reply(&mut self, volume: u16, io: &Io<PeerIo>) {
+        if self.connection.generation() != io.generation {
+            return;
+        }
         let command = if io.kind == Kind::ResyncRead { Command::RsDataReply } else { Command::DataReply };
         self.send_data_reply(volume, command, io);
-        self.connection.put_acks(&[], 1);
+        self.connection.answer(io.generation, &[]);
         self.connection.peer_work_done.wake_all();
     }
 

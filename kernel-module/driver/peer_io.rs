@@ -35,6 +35,8 @@ pub(crate) struct PeerIo {
     pub(crate) id: [u8; 8],
     /// dp_flags of a write.
     pub(crate) flags: u32,
+    /// The connection it came by (see [`super::acks::AckQueue::abandon`]).
+    pub(crate) generation: u32,
     /// Receiver epoch of a write.
     pub(crate) epoch: u32,
     pub(crate) slot: Atomic<u32>,
@@ -52,6 +54,7 @@ impl PeerIo {
             size_bytes,
             id,
             flags: 0,
+            generation: device.resource.connection.generation(),
             epoch: 0,
             slot: Atomic::new(u32::MAX),
             failed: Atomic::new(false),
@@ -170,9 +173,12 @@ fn write_ended(device: &Arc<Device>, io: &Io<PeerIo>, ok: bool) {
 /// Queues the acknowledgement of a write, then accounts for it in its epoch.
 fn answer_write(device: &Arc<Device>, io: &Io<PeerIo>, command: Option<Command>) {
     let connection = &device.resource.connection;
-    match command {
-        Some(command) => connection.put_acks(&[io.ack(command)], 1),
-        None => connection.put_acks(&[], 1),
+    let answered = match command {
+        Some(command) => connection.answer(io.generation, &[io.ack(command)]),
+        None => connection.answer(io.generation, &[]),
+    };
+    if !answered {
+        return;
     }
     let after = connection.epochs_in.lock().write_finished(io.epoch);
     super::receiver::follow_epoch(&device.resource, after);
@@ -191,8 +197,9 @@ fn resync_write_ended(device: &Arc<Device>, io: &Io<PeerIo>, ok: bool) {
     };
     let connection = &device.resource.connection;
     let command = if ok { Command::RsWriteAck } else { Command::NegAck };
-    connection.put_acks(&[io.ack(command)], 1);
-    connection.acks_waiting(&device.resource);
+    if connection.answer(io.generation, &[io.ack(command)]) {
+        connection.acks_waiting(&device.resource);
+    }
     if device.resync_pending.fetch_add(-1, Full) == 1 {
         device.resource.wake_worker();
     }
@@ -206,12 +213,13 @@ fn read_ended(device: &Arc<Device>, io: Io<PeerIo>, ok: bool) {
     let slot = io.slot.load(Relaxed);
     let resync = io.kind == Kind::ResyncRead;
     device.statistics.read.add(u64::from(io.size_bytes / 512));
-    if ok {
-        connection.enqueue(device.volume, Outgoing::Reply { io });
-    } else {
+    if !ok {
         let command = if resync { Command::NegRsDReply } else { Command::NegDReply };
-        connection.put_acks(&[io.ack(command)], 1);
-        connection.acks_waiting(&device.resource);
+        if connection.answer(io.generation, &[io.ack(command)]) {
+            connection.acks_waiting(&device.resource);
+        }
+    } else if connection.generation() == io.generation {
+        connection.enqueue(device.volume, Outgoing::Reply { io });
     }
     let actions = {
         let mut plane = device.plane.lock();
@@ -260,8 +268,9 @@ pub(crate) fn begin_read(device: &Arc<Device>, io: &Io<PeerIo>) {
 fn refuse_read(device: &Arc<Device>, io: &Io<PeerIo>) {
     let command = if io.kind == Kind::ResyncRead { Command::NegRsDReply } else { Command::NegDReply };
     let connection = &device.resource.connection;
-    connection.put_acks(&[io.ack(command)], 1);
-    connection.acks_waiting(&device.resource);
+    if connection.answer(io.generation, &[io.ack(command)]) {
+        connection.acks_waiting(&device.resource);
+    }
 }
 
 /// Starts to write the data of a resync answer.
@@ -290,6 +299,19 @@ pub(crate) fn begin_resync_write(device: &Arc<Device>, io: &Io<PeerIo>) {
         Begin::NoDisk => {
             drop(plane);
             resync_write_ended(device, io, false);
+        }
+    }
+}
+
+/// Drops what met an overlapping range: its connection is gone, and it must not overtake what the next one brings. Nothing of it was
+/// done or acknowledged.
+pub(crate) fn drop_deferred(device: &Arc<Device>) {
+    loop {
+        let io = device.plane.lock().deferred.pop();
+        let Some(io) = io else { break };
+        device.deferred.fetch_add(-1, Full);
+        if io.kind == Kind::ResyncWrite {
+            resync_write_ended(device, &io, false);
         }
     }
 }

@@ -50,6 +50,8 @@ pub(crate) fn run(resource: &Arc<Resource>, thread: &ThisThread) {
                 crate::kapi::wait::sleep_interruptible(HZ);
             }
         }
+        // Whatever ended the connection, the cleaning up is not to be cut short by its signal.
+        thread.flush_signals();
         clean_up(resource);
         let mut control = resource.control.lock();
         if control.cstate == Conn::Disconnecting || thread.should_stop() {
@@ -72,16 +74,17 @@ fn set_all(resource: &Resource, conn: Conn) {
 
 /// The end of the road: StandAlone, the network configuration is forgotten.
 fn stand_alone(resource: &Resource) {
-    resource.flush_worker(10 * HZ);
+    resource.wait_for_worker(10 * HZ);
     // Handlers about a split brain are told who the peer was.
     let list = resource.connection.volume_list();
-    resource.wait_control(10 * HZ, |_| list.volumes.iter().all(|device| device.helper_calls.load(Relaxed) == 0));
+    let told = || list.volumes.iter().all(|device| device.helper_calls.load(Relaxed) == 0);
+    resource.changed.wait_timeout(10 * HZ, || resource.connection.hurry.load(Acquire) || told());
     let mut control = resource.control.lock();
     let _ = resource.change_all(&mut control, Request::none().conn(Conn::StandAlone), Kind::Hard);
     let configured = control.net.is_some();
     drop(control);
     // Listeners see the connection StandAlone with its addresses, then gone.
-    resource.flush_worker(10 * HZ);
+    resource.wait_for_worker(10 * HZ);
     if configured {
         super::status::notify_connection(resource, super::status::Notify::Destroy);
     }
@@ -567,23 +570,33 @@ fn clean_up(resource: &Arc<Resource>) {
     connection.ping_wait.wake_all();
     connection.clear_queues();
     // The new generation is on disk before anything completes without the peer.
-    resource.flush_worker(super::metadata::METADATA_TIMEOUT_SECONDS * HZ);
+    let limit = super::metadata::METADATA_TIMEOUT_SECONDS * HZ;
+    resource.wait_for_worker(limit);
     let list = connection.volume_list();
     for device in list.volumes.iter() {
         lose_requests(device);
     }
     // Work of the peer that is still at the disks belongs to the old epochs.
-    connection.peer_work_done.wait_timeout(super::metadata::METADATA_TIMEOUT_SECONDS * HZ, || {
+    let hurry = || connection.hurry.load(Acquire) || list.volumes.iter().any(|device| device.given_up.is_set());
+    let done = connection.peer_work_done.wait_timeout(limit, || {
         super::ack_receiver::send_acks(resource);
         // Replies that were queued meanwhile have nobody to go to.
         connection.clear_queues();
-        connection.peer_requests_in_work() == 0
+        connection.peer_requests_in_work() == 0 || hurry()
     });
+    if !done || connection.peer_requests_in_work() > 0 {
+        pr_warn!("{}: {} requests of the peer are left to the disks\n", resource.display_name(), connection.peer_requests_in_work());
+        connection.abandon_peer_requests();
+        list.volumes.iter().for_each(peer_io::drop_deferred);
+    }
+    connection.clear_queues();
     connection.epochs_in.lock().reset();
     connection.epochs_out.lock().reset();
     for device in list.volumes.iter() {
         device.sequence.store(0, Relaxed);
-        let _ = resource.write_bitmap(device.volume);
+        if !hurry() {
+            let _ = resource.write_bitmap(device.volume);
+        }
     }
     resource.control.lock().peer_role = Role::Unknown;
     resource.fence_lost_peer();

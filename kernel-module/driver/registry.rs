@@ -13,7 +13,7 @@ use crate::kapi::Runtime;
 /// Where callbacks without context start.
 pub(crate) static REGISTRY: Global<Registry> = Global::new();
 
-/// See the module text. Lock order: `lists`, then a resource's `control`.
+/// See the module text. Lock order: `configuring`, `lists`, then a resource's `control`.
 #[pin_data]
 pub(crate) struct Registry {
     #[pin]
@@ -24,7 +24,8 @@ pub(crate) struct Registry {
     pub(crate) ack_queue: WorkQueue,
     /// Helper programs that nobody waits for.
     pub(crate) helper_queue: WorkQueue,
-    /// Serialises what adds resources, minors and addresses. Taken after a resource's `admin`, before `lists`; never held while waiting.
+    /// Held while names, minors and addresses are compared with those in use and then taken, and until the node of a deleted minor is gone.
+    /// Taken after a resource's turn, before `lists`.
     #[pin]
     pub(crate) configuring: Mutex<()>,
     /// Held while a notification gets its number and is sent. Innermost of all mutexes.

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 //! A resource: its volumes, its connection, its worker.
 //!
-//! Locks: `admin` (one administrative command at a time, held while it waits), then `control` (state and configuration, held
+//! Locks: the `turn` (one administrative command at a time, kept while it waits), then `control` (state and configuration, held
 //! briefly), then the spinlocks of volumes and connection.
 
 use super::connection::Connection;
 use super::prelude::*;
+use super::turn::Turn;
 use super::volume::Volume;
 use crate::kapi::module::ModuleRef;
 use drbd_core::genl::{FixedString, NetConf, ResourceOptions};
@@ -16,7 +17,7 @@ use drbd_core::state::{Conn, Effects, Request, Role, State};
 pub(crate) struct Resource {
     name: FixedString<129>,
     #[pin]
-    pub(crate) admin: Mutex<()>,
+    pub(crate) turn: Turn,
     #[pin]
     pub(crate) control: Mutex<Control>,
     /// Something under `control` has changed.
@@ -41,6 +42,9 @@ impl_has_work! {
     impl HasWork<Self, 4> for Resource { self.fence_work }
 }
 
+/// How long the end of a thread is waited for.
+const THREAD_LIMIT: Jiffies = 10 * HZ;
+
 /// Threads of a resource.
 struct Threads {
     worker: Option<KThread>,
@@ -63,6 +67,8 @@ pub(crate) struct Control {
     pub(crate) net: Option<KBox<NetConf>>,
     pub(crate) own_address: Option<SocketAddress>,
     pub(crate) peer_address: Option<SocketAddress>,
+    /// The resource is no longer in the registry.
+    pub(crate) deleted: bool,
     /// State of the connection itself; never above WFReportParams.
     pub(crate) cstate: Conn,
     pub(crate) version: u32,
@@ -95,6 +101,7 @@ impl Control {
             net: None,
             own_address: None,
             peer_address: None,
+            deleted: false,
             cstate: Conn::StandAlone,
             version: 0,
             features: 0,
@@ -161,7 +168,7 @@ impl Resource {
         let resource = Arc::pin_init(
             pin_init!(Self {
                 name,
-                admin <- new_mutex!((), "drbd_admin"),
+                turn <- Turn::new(),
                 control <- new_mutex!(control, "drbd_control"),
                 changed <- new_wait_queue!("drbd_changed"),
                 connection <- connection,
@@ -192,14 +199,17 @@ impl Resource {
         Ok(resource)
     }
 
-    /// Ends the worker and the sender; the threads hold references, so this ends the resource.
+    /// Ends the threads; they hold references, so this ends the resource. One that is kept by a helper program or a disk is not waited
+    /// for longer than [`THREAD_LIMIT`] and ends when it gets there.
     pub(crate) fn stop_threads(&self) {
-        let (worker, sender) = {
+        let (worker, sender, receiver) = {
             let mut threads = self.threads.lock();
-            (threads.worker.take(), threads.sender.take())
+            (threads.worker.take(), threads.sender.take(), threads.receiver.take())
         };
-        for thread in [worker, sender].into_iter().flatten() {
-            thread.stop();
+        for thread in [receiver, worker, sender].into_iter().flatten() {
+            if !thread.stop_within(THREAD_LIMIT) {
+                pr_warn!("{}: a thread is still waiting; it ends later\n", self.display_name());
+            }
         }
     }
 
@@ -214,14 +224,14 @@ impl Resource {
         Ok(())
     }
 
-    /// Tells the receiver to look at the state, and gets it out of its waits.
+    /// Tells the receiver to end, and gets it out of its waits.
     pub(crate) fn interrupt_receiver(&self) {
         if let Some(link) = self.connection.link() {
             link.data.shutdown();
             link.meta.shutdown();
         }
         if let Some(thread) = &self.threads.lock().receiver {
-            thread.signal();
+            thread.request_stop();
         }
     }
 
@@ -233,11 +243,11 @@ impl Resource {
         }
     }
 
-    /// Waits for the end of the receiver.
+    /// Waits for the end of a receiver whose connection is StandAlone; it has nothing left to do.
     pub(crate) fn collect_receiver(&self) {
         let thread = self.threads.lock().receiver.take();
         if let Some(thread) = thread {
-            thread.stop();
+            thread.stop_within(THREAD_LIMIT);
         }
     }
 
@@ -260,6 +270,13 @@ impl Resource {
     /// Waits until `condition` holds under the control lock; at most `timeout`. False: it does not.
     pub(crate) fn wait_control(&self, timeout: Jiffies, mut condition: impl FnMut(&mut Control) -> bool) -> bool {
         self.changed.wait_interruptible_timeout(timeout, || condition(&mut self.control.lock())) == Wait::Ready
+    }
+
+    /// The same for a thread of the connection, which no signal shall hurry; `hurry` does (see [`Connection::hurry`]).
+    pub(crate) fn wait_for_worker(&self, timeout: Jiffies) -> bool {
+        let target = self.control.lock().changes_queued;
+        let hurry = || self.connection.hurry.load(Acquire);
+        self.changed.wait_timeout(timeout, || hurry() || self.control.lock().changes_done >= target)
     }
 
     /// Waits until the worker has carried out all changes made so far; at most `timeout`.

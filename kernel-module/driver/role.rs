@@ -31,7 +31,7 @@ pub(crate) fn release(device: &Device) {
 }
 
 impl Resource {
-    /// PRIMARY and SECONDARY. The caller holds `admin`. Waits for the fence-peer helper where RO-2 asks for it.
+    /// PRIMARY and SECONDARY. The caller has the turn. Waits for the fence-peer helper where RO-2 asks for it.
     pub(crate) fn set_role(self: &Arc<Self>, device: &Arc<Device>, role: Role, force: bool) -> Result<i32, Refused> {
         let number = device.volume;
         let current = self.control.lock().volume(number).map(|volume| volume.uuids().current);

@@ -124,7 +124,7 @@ impl Resource {
         self.finish_thawed(finished);
     }
 
-    /// RESUME_IO (UU-7, FE-9). The caller holds `admin`. Codes 1 and 2.
+    /// RESUME_IO (UU-7, FE-9). The caller has the turn. Codes 1 and 2.
     pub(crate) fn resume_io(&self, number: u16) -> Result<i32, Refusal> {
         let suspended = self.control.lock().volumes.iter().any(|volume| volume.state.is_suspended());
         self.settle_deferred_uuids();

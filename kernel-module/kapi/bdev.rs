@@ -2,6 +2,7 @@
 //! Lower block devices: the backing disk and the metadata disk.
 
 use super::deferred::InProcess;
+use super::module::ModuleRef;
 use super::raw::{b, x};
 use super::sync::Arc;
 use super::time::Jiffies;
@@ -42,6 +43,8 @@ struct OpenFile {
     closed: Arc<Completion>,
     /// The holder's address stays taken until the claim is given up.
     _token: Option<Arc<HolderToken>>,
+    /// Requests in flight hold the device, and their end runs code of the module.
+    _module: ModuleRef,
 }
 
 // SAFETY: the file is owned; it may be closed by any thread.
@@ -134,6 +137,7 @@ impl BlockDev {
             Claim::By(token) => (Arc::as_ptr(token), Some(token.clone())),
             Claim::SharedMeta => (&raw const SHARED, None),
         };
+        let module = ModuleRef::get()?;
         let closed = Arc::pin_init(new_completion!("drbd_bdev_closed"), GFP_KERNEL)?;
         // SAFETY: the path is terminated; the holder's address stays ours until the file is
         // closed; no holder operations.
@@ -149,6 +153,7 @@ impl BlockDev {
             file,
             closed,
             _token: token,
+            _module: module,
         };
         // SAFETY: the file is open.
         let bdev = unsafe { b::file_bdev(file) };

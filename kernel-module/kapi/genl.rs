@@ -2,7 +2,8 @@
 //! The generic netlink family. The attribute tables are those of `core::genl::attributes`; the kernel validates requests against
 //! the policies made from them here, strictly, before a handler sees them (netlink-and-tools.md section 1).
 //!
-//! Handlers run in the process context of the caller. Requests run in parallel; the driver serialises those of one resource, so that a helper which one of them waits for may ask about all.
+//! Handlers run in the process context of the caller, several at a time: the driver serialises what has to be (`driver/turn.rs`), so that
+//! a helper which one of them waits for may ask about everything.
 
 use super::module;
 use super::raw::{b, x};
@@ -158,6 +159,7 @@ impl Tables {
         self.family.version = 1;
         self.family.hdrsize = USER_HEADER_BYTES as c_uint;
         self.family.set_netnsok(1);
+        // A command that waits keeps nobody else's from running.
         self.family.set_parallel_ops(1);
         self.family.resv_start_op = 42;
         self.family.module = module::this_module();

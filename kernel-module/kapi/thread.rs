@@ -10,7 +10,8 @@
 //! layer, even with GFP_KERNEL, because the device may be what memory is to be written to.
 
 use super::raw::{b, x};
-use super::sync::{Acquire, Arc, Atomic, Relaxed, Release};
+use super::sync::{Acquire, Arc, Atomic, Full, Release};
+use super::time::Jiffies;
 use super::wait::{new_completion, Completion};
 use core::fmt::Write;
 use core::marker::PhantomData;
@@ -22,12 +23,19 @@ use kernel::prelude::*;
 /// The signal that interrupts a thread.
 const WAKE_SIGNAL: c_int = b::SIGHUP as c_int;
 
+/// The body runs.
+const RUNNING: u32 = 0;
+/// The body has returned.
+const ENDED: u32 = 1;
+/// The owner has let go of the running thread.
+const DETACHED: u32 = 2;
+
 /// What a thread and its owner share.
 #[pin_data]
 struct Shared {
     stop: Atomic<bool>,
-    /// Nobody waits for the thread: it drops its own module reference when it ends.
-    detached: Atomic<bool>,
+    /// [`RUNNING`], [`ENDED`], or [`DETACHED`]: nobody waits for the thread, it drops its own module reference when it ends.
+    fate: Atomic<u32>,
     /// The thread takes signals from here on; before, they would be lost.
     #[pin]
     started: Completion,
@@ -92,7 +100,7 @@ impl KThread {
         let shared = Arc::pin_init(
             pin_init!(Shared {
                 stop: Atomic::new(false),
-                detached: Atomic::new(false),
+                fate: Atomic::new(RUNNING),
                 started <- new_completion!("drbd_thread_started"),
                 ended <- new_completion!("drbd_thread_ended"),
             }),
@@ -164,17 +172,34 @@ impl KThread {
     pub(crate) fn stop(self) {
         drop(self);
     }
+
+    /// Like [`Self::stop`], but waits at most `timeout` jiffies and only until a signal comes. False: the thread was let go of and
+    /// ends on its own, which keeps the module loaded.
+    pub(crate) fn stop_within(self, timeout: Jiffies) -> bool {
+        self.request_stop();
+        let _ = self.shared.ended.wait_interruptible_timeout(timeout);
+        self.is_finished() || !self.let_go()
+    }
+
+    /// Lets a running thread end on its own; false if it has ended already.
+    fn let_go(&self) -> bool {
+        // SAFETY: this code runs in the module, so the module is there.
+        unsafe { b::__module_get(crate::THIS_MODULE.as_ptr()) };
+        let running = self.shared.fate.cmpxchg(RUNNING, DETACHED, Full).is_ok();
+        if !running {
+            // SAFETY: taken above.
+            unsafe { b::module_put(crate::THIS_MODULE.as_ptr()) };
+        }
+        running
+    }
 }
 
 impl Drop for KThread {
     fn drop(&mut self) {
         self.shared.stop.store(true, Release);
-        if self.is_current() {
-            // The body drops its own handle. Keep the module until the thread has left it.
-            self.shared.detached.store(true, Relaxed);
-            // SAFETY: this code runs in the module, so the module is there.
-            unsafe { b::__module_get(crate::THIS_MODULE.as_ptr()) };
-        } else {
+        let detached = self.shared.fate.load(Acquire) == DETACHED;
+        // The body may drop its own handle. The module stays until the thread has left it.
+        if !detached && !(self.is_current() && self.let_go()) {
             self.signal();
             self.shared.ended.wait();
             // SAFETY: the task is counted; the body has returned, so this only waits until the
@@ -206,8 +231,8 @@ unsafe extern "C" fn trampoline<F: FnOnce(&ThisThread)>(data: *mut c_void) -> c_
         let _no_io = NoIoScope::enter();
         body(&this);
     }
+    let detached = this.shared.fate.cmpxchg(RUNNING, ENDED, Full).is_err();
     this.shared.ended.complete_all();
-    let detached = this.shared.detached.load(Relaxed);
     drop(this);
     if detached {
         // SAFETY: the reference was taken when the handle was dropped; does not return.

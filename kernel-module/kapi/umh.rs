@@ -16,7 +16,7 @@ fn pointers(strings: &[&CStr]) -> [*mut c_char; MAX_STRINGS + 1] {
     out
 }
 
-/// Runs a program and waits for its end. Returns the raw wait status (exit code times 256), or the error if it could not be started. At
+/// Runs a program and waits for its end; a caller from user space that is killed does not wait any longer (EINTR). Returns the raw wait status (exit code times 256), or the error if it could not be started. At
 /// most 8 arguments and 8 environment entries; more are dropped.
 pub(crate) fn run(arguments: &[&CStr], environment: &[&CStr]) -> Result<i32> {
     let program = arguments.first().ok_or(EINVAL)?;
@@ -24,7 +24,7 @@ pub(crate) fn run(arguments: &[&CStr], environment: &[&CStr]) -> Result<i32> {
     let mut envp = pointers(environment);
     // SAFETY: all strings are terminated and both arrays end with null; they stay until the program has ended.
     let status = unsafe {
-        b::call_usermodehelper(program.as_char_ptr(), argv.as_mut_ptr(), envp.as_mut_ptr(), b::UMH_WAIT_PROC as c_int)
+        b::call_usermodehelper(program.as_char_ptr(), argv.as_mut_ptr(), envp.as_mut_ptr(), (b::UMH_WAIT_PROC | b::UMH_KILLABLE) as c_int)
     };
     if status < 0 {
         return Err(Error::from_errno(status));

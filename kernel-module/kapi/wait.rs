@@ -2,8 +2,8 @@
 //! Waiting for something: [`WaitQueue`] for a condition, [`Completion`] for an event.
 //!
 //! Waking works from any context, waiting only in process context. A wait ends by the condition,
-//! by its time limit or by a signal; the forms without limit or signal are for things that are
-//! certain to happen.
+//! by its time limit or by a signal. The only form without limit and signal is [`Completion::wait`], for what is certain to happen:
+//! the start of a thread, and the end of one that was told to end and waits for nothing itself.
 
 use super::raw::{b, x};
 use super::time::Jiffies;
@@ -108,14 +108,10 @@ impl WaitQueue {
         }
     }
 
-    /// Waits for `condition`, whatever happens. Process context; only where an end is certain.
-    pub(crate) fn wait(&self, condition: impl FnMut() -> bool) {
-        self.wait_in(b::TASK_UNINTERRUPTIBLE, FOREVER, condition);
-    }
-
-    /// Waits for `condition` at most `timeout` jiffies; false if it still does not hold.
+    /// Waits for `condition` at most `timeout` jiffies, signals or not; false if it still does not hold. Counts neither as load nor
+    /// as a hung task: the limit bounds it.
     pub(crate) fn wait_timeout(&self, timeout: Jiffies, condition: impl FnMut() -> bool) -> bool {
-        self.wait_in(b::TASK_UNINTERRUPTIBLE, limit(timeout), condition) == Wait::Ready
+        self.wait_in(b::TASK_IDLE, limit(timeout), condition) == Wait::Ready
     }
 
     /// Waits for `condition` or a signal.

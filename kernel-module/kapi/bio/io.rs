@@ -10,6 +10,7 @@ use super::segments::Segments;
 use super::status::{BlkStatus, Op, OpFlags};
 use crate::kapi::bdev::BlockDev;
 use crate::kapi::deferred::InProcess;
+use crate::kapi::module::ModuleRef;
 use crate::kapi::page::{PagePool, RawPage, PAGE_BYTES};
 use crate::kapi::raw::{b, x};
 use crate::kapi::sync::{Arc, Atomic, Full, Relaxed};
@@ -74,6 +75,8 @@ pub(crate) struct IoSet<T: IoClient> {
 /// The kernel's bio set, at a fixed address.
 struct BioSet {
     inner: Pin<KBox<Opaque<b::bio_set>>>,
+    /// A request that a disk never answers keeps its set, and so the code that its end would run: rmmod says "in use" at once.
+    _module: ModuleRef,
 }
 
 // SAFETY: bio sets may be used and freed from any thread.
@@ -109,6 +112,7 @@ impl<T: IoClient> IoSet<T> {
     /// Makes a set with `reserve` requests that are there even without memory. Each reserved
     /// request of kind [`IoKind::Pages`] takes 4 KiB more. Process context; fails with ENOMEM.
     pub(crate) fn new(kind: IoKind, reserve: u32) -> Result<Arc<Self>> {
+        let module = ModuleRef::get()?;
         let zeroed = pin_init::init_zeroed::<Opaque<b::bio_set>>();
         let inner = KBox::pin_init(zeroed, GFP_KERNEL)?;
         let flags = match kind {
@@ -124,7 +128,7 @@ impl<T: IoClient> IoSet<T> {
                 flags as c_int,
             )
         })?;
-        let bios = InProcess::new(BioSet { inner })?;
+        let bios = InProcess::new(BioSet { inner, _module: module })?;
         Ok(Arc::new(
             Self {
                 bios,
