@@ -71,6 +71,10 @@ pub(crate) struct Plane {
     pub(crate) deferred: KVVec<Io<PeerIo>>,
     /// The disk, while it may be used.
     pub(crate) backing: Option<BlockDev>,
+    /// Reads and empty flushes at the local disk, which have no slot.
+    pub(crate) local_reads: u32,
+    /// When the last of them ended, or the first came.
+    pub(crate) local_reads_since: u32,
 }
 
 use super::peer_io::PeerIo;
@@ -101,6 +105,8 @@ pub(crate) struct Device {
     /// Writes passed the log while the gate was closed.
     pub(crate) launch_pending: Atomic<bool>,
     pub(crate) blocked: Atomic<i32>,
+    /// Since when there has been a blocked writer.
+    pub(crate) blocked_since: Atomic<u32>,
     #[pin]
     pub(crate) log_work: Work<Device, 1>,
     /// The disk failed by an I/O error, not by command.
@@ -243,6 +249,7 @@ impl Device {
 
     /// Sends a read or empty flush where the gate says, waiting while it must.
     pub(crate) fn route_read(self: &Arc<Self>, io: Io<AppIo>) {
+        let came = now();
         let mut io = io;
         loop {
             let seen = self.retries.load(Acquire);
@@ -250,7 +257,7 @@ impl Device {
                 None => return,
                 Some(back) => io = back,
             }
-            self.wait_for_retry(seen);
+            self.wait_for_retry(seen, came);
         }
     }
 
@@ -265,6 +272,10 @@ impl Device {
         let admitted = plane.core.admit_read(io.sector, io.size_bytes, core_flags(io.op, io.flags), now(), || self.stamp());
         match admitted {
             AdmitRead::Local => {
+                if plane.local_reads == 0 {
+                    plane.local_reads_since = now();
+                }
+                plane.local_reads = plane.local_reads.saturating_add(1);
                 let backing = plane.backing.clone();
                 drop(plane);
                 io.slot.store(u32::MAX, Relaxed);
@@ -298,9 +309,12 @@ impl Device {
         }
     }
 
-    /// Sleeps until requests kept aside may be admitted again. Bounded naps, so a missed wake-up costs a moment.
-    fn wait_for_retry(&self, seen: u32) {
-        self.blocked.fetch_add(1, Relaxed);
+    /// Sleeps until requests kept aside may be admitted again. Bounded naps, so a missed wake-up costs a moment. `since`: when the request
+    /// came.
+    fn wait_for_retry(&self, seen: u32, since: u32) {
+        if self.blocked.fetch_add(1, Relaxed) == 0 {
+            self.blocked_since.store(since, Relaxed);
+        }
         self.waiters.wait_timeout(HZ, || self.retries.load(Acquire) != seen);
         self.blocked.fetch_sub(1, Relaxed);
     }
@@ -313,6 +327,7 @@ impl Device {
             flags: core_flags(bio.op(), bio.flags()),
         };
         let io = self.wrap(bio);
+        let came = now();
         loop {
             let seen = self.retries.load(Acquire);
             let mut plane = self.plane.lock();
@@ -337,7 +352,7 @@ impl Device {
                 }
                 Admit::Wait => {
                     drop(plane);
-                    self.wait_for_retry(seen);
+                    self.wait_for_retry(seen, came);
                 }
             }
         }
@@ -364,7 +379,12 @@ impl Device {
     fn local_read_completed(self: &Arc<Self>, io: &Io<AppIo>, status: BlkStatus) {
         let failed = !status.is_ok() && io.op == Op::Read;
         let range = (failed && !io.flags.readahead).then_some((io.sector, io.size_bytes));
-        let actions = self.plane.lock().core.local_read_done(range);
+        let actions = {
+            let mut plane = self.plane.lock();
+            plane.local_reads = plane.local_reads.saturating_sub(1);
+            plane.local_reads_since = now();
+            plane.core.local_read_done(range)
+        };
         self.follow(&actions);
         if failed && !io.flags.readahead {
             // Another try through the whole path may reach the peer (WR-1), once the worker has seen the error and closed this way.
@@ -468,6 +488,8 @@ impl Device {
             peer_requests: empty_slots()?,
             deferred: KVVec::with_capacity(super::acks::CAPACITY, GFP_KERNEL)?,
             backing: None,
+            local_reads: 0,
+            local_reads_since: 0,
         };
         let given_up = Arc::new(GivenUp::default(), GFP_KERNEL)?;
         let bios = IoSet::new(IoKind::Parents, 64)?;
@@ -490,6 +512,7 @@ impl Device {
                 deferred: Atomic::new(0),
                 launch_pending: Atomic::new(false),
                 blocked: Atomic::new(0),
+                blocked_since: Atomic::new(0),
                 log_work <- new_work!("drbd_log_work"),
                 failed_by_error: Atomic::new(false),
                 helper_calls: Atomic::new(0),
@@ -597,6 +620,7 @@ impl Plane {
     /// Keeps work for the peer with its slot.
     pub(crate) fn keep_peer(&mut self, slot: u32, io: &Io<PeerIo>) {
         io.slot.store(slot, Relaxed);
+        self.core.begun(slot, now());
         if let Some(cell) = self.peer_requests.get_mut(slot as usize) {
             *cell = Some(io.clone());
         }

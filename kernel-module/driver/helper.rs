@@ -63,9 +63,22 @@ pub(crate) fn call_for_resource(resource: &Arc<Resource>, event: Event) -> i32 {
     announced(resource, None, event)
 }
 
+/// Notes for /proc/drbd_waits that the program runs; the place where it is noted.
+fn note_start(resource: &Resource, event: Event) -> Option<usize> {
+    let mut helpers = resource.helpers.lock();
+    let place = helpers.iter().position(Option::is_none)?;
+    *helpers.get_mut(place)? = Some((event.name(), jiffies()));
+    Some(place)
+}
+
 fn announced(resource: &Arc<Resource>, device: Option<&Device>, event: Event) -> i32 {
     status::notify_helper(resource, device, event.name(), None);
+    let place = note_start(resource, event);
     let status = run(resource, device.map(|device| device.minor), event).unwrap_or(0);
+    if let Some(place) = place {
+        let mut helpers = resource.helpers.lock();
+        helpers.get_mut(place).map(Option::take);
+    }
     status::notify_helper(resource, device, event.name(), Some(status as u32));
     (status >> 8) & 0xff
 }

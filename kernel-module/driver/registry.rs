@@ -95,6 +95,7 @@ impl Registry {
 pub(crate) struct Driver {
     _family: Family,
     _proc: ProcFile,
+    _waits: ProcFile,
     _registered: Registered,
     _major: Major,
     runtime: Runtime,
@@ -116,10 +117,11 @@ impl Driver {
         REGISTRY.set(Registry::create()?);
         let registered = Registered;
         let proc = ProcFile::create::<super::proc::Show>(c"drbd", 0o444)?;
+        let waits = ProcFile::create::<super::waits::Show>(c"drbd_waits", 0o444)?;
         let family = Family::register::<super::admin::Admin>()?;
         pr_info!("initialized. Version: 8.4.11 (api:1/proto:86-101)\n");
         pr_info!("registered as block device major 147\n");
-        Ok(Self { _family: family, _proc: proc, _registered: registered, _major: major, runtime })
+        Ok(Self { _family: family, _proc: proc, _waits: waits, _registered: registered, _major: major, runtime })
     }
 }
 

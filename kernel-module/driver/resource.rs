@@ -18,6 +18,9 @@ pub(crate) struct Resource {
     name: FixedString<129>,
     #[pin]
     pub(crate) turn: Turn,
+    /// The helper programs that run, and since when: of the worker, of a promotion, of a lost connection, and one to spare.
+    #[pin]
+    pub(crate) helpers: SpinLockIrq<[Option<(&'static str, Jiffies)>; 4]>,
     #[pin]
     pub(crate) control: Mutex<Control>,
     /// Something under `control` has changed.
@@ -169,6 +172,7 @@ impl Resource {
             pin_init!(Self {
                 name,
                 turn <- Turn::new(),
+                helpers <- new_spinlock_irq!([None; 4], "drbd_helpers"),
                 control <- new_mutex!(control, "drbd_control"),
                 changed <- new_wait_queue!("drbd_changed"),
                 connection <- connection,

@@ -123,7 +123,8 @@ impl Resource {
                 };
                 cursor = range.next_bit;
                 let begun = device.plane.lock().core.resync_request_begin(range.sector, range.size_bytes);
-                if let Begin::Go(_) = begun {
+                if let Begin::Go(slot) = begun {
+                    device.plane.lock().core.begun(slot, super::device::now());
                     device.resync_in_flight.fetch_add(range.size_bytes, Relaxed);
                     device.resync_pending.fetch_add(1, Relaxed);
                     self.connection.enqueue(device.volume, Outgoing::ResyncRequest { sector: range.sector, size_bytes: range.size_bytes });

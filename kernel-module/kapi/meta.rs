@@ -5,7 +5,7 @@ use super::bdev::BlockDev;
 use super::bio::{BlkStatus, Io, IoClient, IoKind, IoSet, Op, OpFlags};
 use super::page::{Page, PagePool, PAGE_BYTES};
 use super::sync::{Arc, Atomic, Relaxed};
-use super::time::{Jiffies, HZ};
+use super::time::{jiffies, Jiffies, HZ};
 use super::wait::{new_completion, Completion};
 use kernel::prelude::*;
 
@@ -21,24 +21,47 @@ pub(crate) enum MetaError {
     TimedOut,
 }
 
-/// Said by anyone, at any time: nobody waits for this disk any more.
-pub(crate) struct GivenUp(Atomic<bool>);
+/// Said by anyone, at any time: nobody waits for this disk any more. And seen by anyone: what is waited for.
+pub(crate) struct GivenUp {
+    given_up: Atomic<bool>,
+    /// When the access that runs began, in jiffies; 0: none runs.
+    since: Atomic<u64>,
+    sector: Atomic<u64>,
+    write: Atomic<bool>,
+}
+
+/// An access to metadata that has not ended.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RunningAccess {
+    /// Place on the device in sectors.
+    pub(crate) sector: u64,
+    /// A write, or a flush.
+    pub(crate) write: bool,
+    /// When it began.
+    pub(crate) since: Jiffies,
+}
 
 impl Default for GivenUp {
     fn default() -> Self {
-        Self(Atomic::new(false))
+        Self { given_up: Atomic::new(false), since: Atomic::new(0), sector: Atomic::new(0), write: Atomic::new(false) }
     }
 }
 
 impl GivenUp {
     /// Sets or takes back the word. Any context.
     pub(crate) fn set(&self, given_up: bool) {
-        self.0.store(given_up, Relaxed);
+        self.given_up.store(given_up, Relaxed);
     }
 
     /// Whether the disk is given up.
     pub(crate) fn is_set(&self) -> bool {
-        self.0.load(Relaxed)
+        self.given_up.load(Relaxed)
+    }
+
+    /// The access that runs, if any; a mix of two when one has just followed the other.
+    pub(crate) fn running(&self) -> Option<RunningAccess> {
+        let since = self.since.load(Relaxed);
+        (since != 0).then(|| RunningAccess { sector: self.sector.load(Relaxed), write: self.write.load(Relaxed), since: since as Jiffies })
     }
 }
 
@@ -162,6 +185,17 @@ impl MetaBuffer {
         self.io
             .submit(dev, op, flags, sector)
             .map_err(|_| MetaError::Status(BlkStatus::IOERR))?;
+        let watch = self.given_up.clone();
+        watch.sector.store(sector, Relaxed);
+        watch.write.store(op != Op::Read, Relaxed);
+        watch.since.store(jiffies() as u64 | 1, Relaxed);
+        let done = self.wait_done(timeout);
+        watch.since.store(0, Relaxed);
+        done
+    }
+
+    /// Waits for the transfer that was submitted.
+    fn wait_done(&mut self, timeout: Jiffies) -> Result<(), MetaError> {
         let mut waited = 0;
         while !self.io.done.wait_timeout(GIVEN_UP_CHECK) {
             waited += GIVEN_UP_CHECK;

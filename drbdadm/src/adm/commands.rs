@@ -255,6 +255,7 @@ pub const COMMANDS: &[Command] = &[
     new("new-current-uuid", Expert, OneVolume, Short).takes(container::NEW_C_UUID_PARMS),
     new("check-resize", Expert, Volumes, Short),
     new("help", Nowhere, Nothing, Short),
+    new("waits", Nowhere, Resource, Short).or_all(),
 ];
 
 /// Old names with the present one.

@@ -3,7 +3,7 @@
 //!
 //! * [`commands`], [`options`], [`usage`] — what there is.
 //! * [`parse`] — the command line; [`prepare`] — locks and devices; [`outcome`] — codes and texts.
-//! * [`request`], [`query`], [`show`], [`status`], [`events`], [`events2`], [`wait`] — the work. It needs nothing but a
+//! * [`request`], [`query`], [`show`], [`status`], [`events`], [`events2`], [`wait`], [`waits`] — the work. It needs nothing but a
 //!   [`Client`] and a [`Terminal`], so that recordings can be played through it.
 
 mod advice;
@@ -28,6 +28,7 @@ mod status_text;
 mod terminal;
 mod usage;
 mod wait;
+mod waits;
 mod words;
 
 #[cfg(test)]
@@ -108,6 +109,10 @@ fn program_name() -> String {
 }
 
 fn start(args: &[String], terminal: &mut Terminal<'_>) -> Result<u8, Failure> {
+    // No request to the driver, and in no list of the commands of the interface of 8.4.
+    if args.first().is_some_and(|name| name == "waits") {
+        return waits::run(args.get(1..).unwrap_or(&[]), terminal);
+    }
     let Some((command, rest)) = choose(args) else {
         return help(args, terminal);
     };

@@ -25,8 +25,11 @@ pub fn prepare(
     arguments: &Arguments,
     terminal: &mut Terminal<'_>,
 ) -> Result<Option<File>, Failure> {
-    let changes =
-        command.action == Action::Request && command.operands.first() == Some(&Operand::Minor);
+    // A detach by force is there to end what another tool waits for.
+    let forced = command.name == "detach" && !arguments.options.is_empty();
+    let changes = command.action == Action::Request
+        && command.operands.first() == Some(&Operand::Minor)
+        && !forced;
     let lock = match arguments.minor.filter(|_| changes) {
         Some(minor) => Some(lock(
             Path::new(&format!("/var/lock/drbd-147-{minor}")),

@@ -97,7 +97,7 @@ fn plug_pulled() -> Result<()> {
 const WRAPPED: &str = "0 131072 linear /dev/vda 0";
 
 /// Puts a device-mapper target between the node's disk and its resource.
-fn wrap_disk(node: &mut Vm) -> Result<()> {
+pub fn wrap_disk(node: &mut Vm) -> Result<()> {
     node.ok(&format!(
         "modprobe dm-mod; dmsetup create back --noudevsync --noudevrules --table '{WRAPPED}' && dmsetup mknodes && ls /dev/mapper/back"
     ))?;

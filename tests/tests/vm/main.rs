@@ -5,6 +5,7 @@
 
 mod failures;
 mod fencing;
+mod hangs;
 mod hostile;
 mod integrity;
 mod interop;

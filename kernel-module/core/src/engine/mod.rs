@@ -3,6 +3,7 @@
 //!
 //! * [`volume::DataPlane`] — everything in flight on one volume; one spinlock of its own.
 //! * [`gate::Gate`] — what the control plane publishes to it.
+//! * [`waits`] — what its requests wait for.
 //! * [`table`], [`ranges`], [`request`] — the slots, the overlap index and the progress of a request.
 //!
 //! The shell (driver or simulator) owns locks, threads and I/O; see docs/architecture.md for the way of a write.
@@ -16,6 +17,7 @@ pub mod volume_frozen;
 pub mod volume_log;
 pub mod volume_peer;
 pub mod volume_read;
+pub mod waits;
 
 #[cfg(test)]
 mod policy_tests;

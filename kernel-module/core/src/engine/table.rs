@@ -58,6 +58,8 @@ pub struct Entry {
     pub epoch: u32,
     /// When it was queued to the peer, in jiffies of the shell (for the request timer).
     pub queued_at: u32,
+    /// When it came, in jiffies of the shell.
+    pub begun_at: u32,
     /// What the slot stands for.
     pub operation: Operation,
     /// Link of the one queue the slot is on (free, activity-log wait, send).

@@ -256,6 +256,7 @@ impl<T: Storage> DataPlane<T> {
             return self.wait();
         };
         self.in_flight += 1;
+        self.begun(slot, now);
         self.ranges.insert(&mut self.table, slot);
         let mut flags = request.flags.with(Flags::IN_RANGES);
         let logged = self.gate.local && self.gate.log_activity;
@@ -366,6 +367,13 @@ impl<T: Storage> DataPlane<T> {
             entry.queued_at = now;
         }
         self.table.push(&mut self.send_queue, slot);
+    }
+
+    /// Notes when the request of a slot came. The shell does so for those of the peer and of a resync.
+    pub fn begun(&mut self, slot: u32, now: u32) {
+        if let Some(entry) = self.table.get_mut(slot) {
+            entry.begun_at = now;
+        }
     }
 
     pub(super) fn set_flags(&mut self, slot: u32, flags: Flags) {

@@ -77,6 +77,7 @@ impl<T: Storage> DataPlane<T> {
             return AdmitRead::Wait;
         };
         self.in_flight += 1;
+        self.begun(slot, now);
         self.set_flags(slot, flags.with(Flags::NET_QUEUED));
         self.queue_send(slot, now, stamp);
         AdmitRead::Remote(slot)

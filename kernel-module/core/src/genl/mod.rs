@@ -15,7 +15,7 @@ pub mod status;
 pub mod writer;
 
 pub use config::{DiskConf, FixedString, NetConf, ResourceOptions};
-pub use numbers::{command, container, ret};
+pub use numbers::{command, command_name, container, ret};
 pub use reader::{Attribute, Attributes};
 pub use writer::Writer;
 

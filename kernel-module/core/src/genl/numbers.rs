@@ -44,6 +44,37 @@ pub mod command {
     pub const INITIAL_STATE_DONE: u8 = 41;
 }
 
+/// Name of an administrative command, as drbdsetup calls it.
+pub const fn command_name(number: u8) -> &'static str {
+    match number {
+        command::NEW_MINOR => "new-minor",
+        command::DEL_MINOR => "del-minor",
+        command::NEW_RESOURCE => "new-resource",
+        command::DEL_RESOURCE => "del-resource",
+        command::RESOURCE_OPTS => "resource-options",
+        command::CONNECT => "connect",
+        command::DISCONNECT => "disconnect",
+        command::ATTACH => "attach",
+        command::RESIZE => "resize",
+        command::PRIMARY => "primary",
+        command::SECONDARY => "secondary",
+        command::NEW_C_UUID => "new-current-uuid",
+        command::START_OV => "verify",
+        command::DETACH => "detach",
+        command::INVALIDATE => "invalidate",
+        command::INVAL_PEER => "invalidate-remote",
+        command::PAUSE_SYNC => "pause-sync",
+        command::RESUME_SYNC => "resume-sync",
+        command::SUSPEND_IO => "suspend-io",
+        command::RESUME_IO => "resume-io",
+        command::OUTDATE => "outdate",
+        command::DOWN => "down",
+        command::CHG_DISK_OPTS => "disk-options",
+        command::CHG_NET_OPTS => "net-options",
+        _ => "?",
+    }
+}
+
 /// Numbers of the top-level containers.
 pub mod container {
     #![allow(missing_docs)]
