@@ -9,6 +9,7 @@
 
 pub mod attributes;
 pub mod config;
+pub mod cpu_mask;
 pub mod numbers;
 pub mod reader;
 pub mod status;
