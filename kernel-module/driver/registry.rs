@@ -70,16 +70,6 @@ impl Registry {
         self.lists.lock().devices.iter().find(|device| device.minor == minor).cloned()
     }
 
-    /// The resource is still configured.
-    pub(crate) fn has_resource(&self, resource: &Arc<Resource>) -> bool {
-        self.lists.lock().resources.iter().any(|other| Arc::ptr_eq(other, resource))
-    }
-
-    /// The volume is still configured.
-    pub(crate) fn has_device(&self, device: &Arc<Device>) -> bool {
-        self.lists.lock().devices.iter().any(|other| Arc::ptr_eq(other, device))
-    }
-
     /// The first volume with a minor of at least `minor`.
     pub(crate) fn next_device(&self, minor: u32) -> Option<Arc<Device>> {
         self.lists.lock().devices.iter().find(|device| device.minor >= minor).cloned()
