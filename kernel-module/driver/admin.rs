@@ -25,6 +25,10 @@ impl Handler for Admin {
             Some(registry) => run(&registry, message),
             None => Err(Refused::code(ret::NOMEM)),
         };
+        if matches!(message.command, command::DOWN | command::DEL_MINOR | command::DEL_RESOURCE) {
+            // Whoever unloads the module next finds nothing of it in use.
+            crate::kapi::settle(2 * HZ);
+        }
         let (code, info) = match &outcome {
             Ok(done) => (done.code, ""),
             Err(refused) => (refused.code, refused.info),

@@ -5,7 +5,9 @@
 //! of an I/O that has just completed. [`InProcess`] hands its contents to a work queue instead.
 
 use super::raw::b;
-use super::sync::{Acquire, Atomic, Release};
+use super::sync::{Acquire, Atomic, Full, Release};
+use super::time::{jiffies, Jiffies};
+use super::wait::sleep_interruptible;
 use super::workqueue::{impl_has_work, new_work, Queue, Work, WorkItem, WorkQueue, WorkQueueKind};
 use core::mem::ManuallyDrop;
 use core::ops::Deref;
@@ -14,6 +16,16 @@ use kernel::prelude::*;
 
 /// The queue; null outside the life of [`Runtime`].
 static QUEUE: Atomic<*mut b::workqueue_struct> = Atomic::new(null_mut());
+
+/// Values on their way to be dropped.
+static PENDING: Atomic<i32> = Atomic::new(0);
+
+/// Waits until everything let go of so far has been dropped, at most `timeout` jiffies or until a signal: a device whose disk does not
+/// answer is not closed. Process context.
+pub(super) fn settle(timeout: Jiffies) {
+    let start = jiffies();
+    while PENDING.load(Acquire) > 0 && jiffies().wrapping_sub(start) < timeout && sleep_interruptible(1) {}
+}
 
 /// Keeps the queue. Made first when the module loads, dropped last.
 pub(super) struct Runtime {
@@ -56,6 +68,7 @@ impl<T: Send + 'static> WorkItem for Node<T> {
 
     fn run(this: Self::Pointer) {
         drop(this);
+        PENDING.fetch_add(-1, Full);
     }
 }
 
@@ -99,6 +112,8 @@ impl<T: Send + 'static> Drop for InProcess<T> {
             return;
         }
         // SAFETY: the queue lives as long as `Runtime`, which outlives all users of this type.
-        unsafe { Queue::from_raw(queue) }.enqueue(node);
+        let queue = unsafe { Queue::from_raw(queue) };
+        PENDING.fetch_add(1, Full);
+        queue.enqueue(node);
     }
 }

@@ -50,3 +50,9 @@ impl Runtime {
         self.deferred.flush();
     }
 }
+
+/// Waits until devices and bio sets that were let go of are really closed and freed, at most `timeout` jiffies or until a signal. They keep
+/// the module loaded until then. Process context.
+pub(crate) fn settle(timeout: time::Jiffies) {
+    deferred::settle(timeout);
+}
