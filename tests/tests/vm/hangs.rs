@@ -77,6 +77,8 @@ fn disk_hangs() -> Result<()> {
     // the peer serves, an attach of the disk that still has requests is refused
     scribble(&mut pair.a, "/dev/drbd0", 3000, 20)?;
     let (code, text) = within(&mut pair.a, 30, "drbdadm attach r0 2>&1")?;
+    ensure!(code == 20 && text.contains("busy"), "{code} {text}");
+    let (code, text) = within(&mut pair.a, 30, "drbdsetup attach 0 /dev/mapper/back /dev/mapper/back internal 2>&1")?;
     ensure!(code == 10 && text.contains("has not answered"), "{code} {text}");
     // the module stays while the disk has its requests; nothing else does
     pair.b.ok("drbdadm disconnect --force r0")?;
