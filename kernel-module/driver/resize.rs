@@ -116,7 +116,7 @@ impl Resource {
         publish(&control, index, true);
     }
 
-    /// RESIZE. The caller holds `admin`.
+    /// RESIZE. The caller has the turn.
     pub(crate) fn resize(self: &Arc<Self>, device: &Arc<Device>, parameters: Option<Attribute<'_>>) -> Result<(), Refused> {
         let number = device.volume;
         let mut wanted = Wanted::read(parameters);
