@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Every recorded decision of the handshake, driven on two machines in the three pairings of drivers (behaviour.md sections 3 and
-//! 4; issue 3 line 1). Eight cases at a time, each with its own disks, minor and port.
+//! 4; issue 3 line 1), and always-asbp. Sixteen cases at a time, each with its own disks, minor and port.
 
 mod area;
 mod lane;
 mod report;
 
 use crate::{bed, check};
-use anyhow::{ensure, Result};
+use anyhow::{ensure, Context, Result};
 use lane::Lane;
 use qemu_testbed::{Driver, Pair, PairOptions, Vm};
 use report::Report;
@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 /// Names of the nodes in the fixture.
 const NODES: [&str; 2] = ["a", "b"];
 /// Cases played at once.
-const LANES: usize = 8;
+const LANES: usize = 16;
 /// Longest time until the states of a batch stand still.
 const SETTLE_LIMIT: Duration = Duration::from_secs(60);
 /// States that are on the way to another one.
@@ -87,14 +87,16 @@ fn play(name: &str, node1: Driver, node2: Driver) -> Result<()> {
     let text = std::fs::read_to_string(drbd_tests::fixture("handshake-matrix.json"))?;
     let matrix: Value = serde_json::from_str(&text)?;
     let only = std::env::var("DRBD_RS_CASE").unwrap_or_default();
-    let cases: Vec<&Value> = matrix["cases"].as_array().into_iter().flatten().collect();
+    let recorded = matrix["cases"].as_array().map_or(&[][..], Vec::as_slice);
+    let derived = [always_asbp(recorded)?];
+    let cases: Vec<&Value> = recorded.iter().chain(&derived).collect();
     let cases: Vec<&Value> = cases.into_iter().filter(|case| only.is_empty() || case["id"] == only.as_str()).collect();
     let mut options = PairOptions::new(name).drivers(node1, node2);
     options.disk_mib = 32;
     options.disks = LANES;
     options.files.push(("sbin/matrix-helper".into(), lane::HELPER.as_bytes().to_vec()));
     let mut nodes = Nodes(Pair::boot(&bed(), &options)?);
-    let load = "chmod 755 /sbin/matrix-helper; modprobe drbd usermode_helper=/sbin/matrix-helper minor_count=16";
+    let load = "chmod 755 /sbin/matrix-helper; modprobe drbd usermode_helper=/sbin/matrix-helper minor_count=32";
     for node in 0..2 {
         nodes.node(node).ok(load)?;
     }
@@ -120,6 +122,22 @@ fn play(name: &str, node1: Driver, node2: Driver) -> Result<()> {
         nodes.node(node).ok("rmmod drbd")?;
     }
     nodes.0.finish()
+}
+
+/// HS-23: the recorded split brain of which only the histories meet, with always-asbp: the node with fewer changes becomes the target of a
+/// full sync, which is recorded for a disk that was Inconsistent.
+fn always_asbp(cases: &[Value]) -> Result<Value> {
+    let of = |id: &str| cases.iter().find(|case| case["id"] == id).with_context(|| format!("no case {id}"));
+    let mut case = of("hist-sb-pol")?.clone();
+    case["id"] = "hist-sb-always-asbp".into();
+    case["race"] = false.into();
+    case["net_opts"].as_array_mut().context("no options")?.push("--always-asbp=yes".into());
+    case["result"] = of("hist-sb-inc")?["result"].clone();
+    for node in NODES {
+        let helpers = case["result"][node]["helpers"].as_array_mut().context("no helpers")?;
+        helpers.insert(0, "initial-split-brain".into());
+    }
+    Ok(case)
 }
 
 fn scripts(lanes: &[Lane<'_>], script: impl Fn(&Lane<'_>, usize) -> String) -> [String; 2] {
