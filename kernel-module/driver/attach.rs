@@ -155,6 +155,7 @@ impl Resource {
             crashed_primary: found.flags & (flags::CRASHED_PRIMARY | flags::PRIMARY) != 0,
             state_flags: found.flags & !(flags::FULL_SYNC | flags::AL_DISABLED | flags::AL_CLEAN | flags::CRASHED_PRIMARY),
             kept_flags: found.flags & (flags::FULL_SYNC | flags::AL_DISABLED),
+            still_primary: false,
             written: None,
             conf,
         };

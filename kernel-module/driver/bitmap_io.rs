@@ -22,13 +22,14 @@ pub(crate) fn read(device: &Device) -> Result {
     Ok(())
 }
 
-/// Writes the pages that differ from the disk, or only `only`.
-pub(crate) fn write_changed(device: &Device, only: Option<usize>) -> Result {
+/// Writes the pages that differ from the disk, or only `only`. `settled`: the blocks that the bits speak of are durable; they are made so with
+/// the first page.
+pub(crate) fn write_changed(device: &Device, only: Option<usize>, settled: &mut bool) -> Result {
     let mut from = only.unwrap_or(0);
     let mut buffer = device.meta.lock();
-    let Some(Place { meta, layout, .. }) = device.metadata_place() else { return Ok(()) };
+    let Some(place) = device.metadata_place() else { return Ok(()) };
     loop {
-        let page = {
+        let (page, clearing) = {
             let mut plane = device.plane.lock();
             let Plane { core, .. } = &mut *plane;
             let Some(page) = core.bitmap.next_dirty_page(from).filter(|page| only.is_none_or(|only| *page == only)) else {
@@ -36,10 +37,13 @@ pub(crate) fn write_changed(device: &Device, only: Option<usize>) -> Result {
             };
             core.bitmap.clean_page(page);
             core.bitmap.store_page(page, buffer.bytes_mut());
-            page
+            (page, core.gate().in_sync_states)
         };
-        let sector = layout.bitmap_sector() + page as u64 * PAGE_SECTORS;
-        let written = buffer.write(&meta, sector, super::metadata::RELAXED, METADATA_TIMEOUT_SECONDS * HZ);
+        // While a resync runs, this page may speak of blocks written since the last flush.
+        let durable = if *settled && !clearing { Ok(()) } else { place.settle_data(&mut buffer) };
+        *settled = true;
+        let sector = place.layout.bitmap_sector() + page as u64 * PAGE_SECTORS;
+        let written = durable.and_then(|()| buffer.write(&place.meta, sector, super::metadata::RELAXED, METADATA_TIMEOUT_SECONDS * HZ).map_err(|_| EIO));
         device.statistics.bitmap_writes.add(1);
         if written.is_err() {
             device.plane.lock().core.bitmap.dirty_page(page);
@@ -55,7 +59,7 @@ impl Resource {
     /// Writes the changed pages of a volume's bitmap.
     pub(crate) fn write_bitmap(&self, number: u16) -> Result {
         let Some(device) = self.control.lock().volume(number).map(|volume| volume.device.clone()) else { return Ok(()) };
-        write_changed(&device, None)?;
+        write_changed(&device, None, &mut false)?;
         let mut buffer = device.meta.lock();
         match device.metadata_place() {
             Some(place) => buffer.flush(&place.meta, METADATA_TIMEOUT_SECONDS * HZ).map_err(|_| EIO),

@@ -73,7 +73,7 @@ fn gate(control: &Control, volume: &Volume, open: bool) -> Gate {
     let congestion = control.net.as_ref().filter(|net| net.on_congestion() != 0 && control.version >= 96 && state.may_pull_ahead());
     let updates = volume.disk.as_ref().is_some_and(|disk| disk.conf.al_updates());
     Gate {
-        open: open && state.admits_io(control.version) && !volume.uuid_pending && volume.frozen == 0,
+        open: open && state.admits_io(control.version) && !volume.uuid_pending && !volume.failure_untold && volume.frozen == 0,
         local: state.disk >= Disk::Inconsistent && volume.disk.is_some(),
         local_up_to_date: state.disk == Disk::UpToDate,
         replicate: state.replicates() && state.conn >= Conn::Connected,
@@ -103,6 +103,13 @@ pub(crate) fn publish(control: &Control, index: usize, open: bool) {
     volume.device.follow(&actions);
 }
 
+/// Nobody becomes Primary while writes of a peer that was lost are still on their way to the disk: they would overwrite newer ones.
+fn wait_for_lost_peer(control: &Control, old: &State, new: &State) -> Result<(), Refusal> {
+    let ending = control.cstate.is_failure() || control.cstate == Conn::Disconnecting;
+    let promoted = new.role == Role::Primary && old.role != Role::Primary;
+    if promoted && ending { Err(Refusal::InTransientState) } else { Ok(()) }
+}
+
 impl Resource {
     /// Puts a new vector in force: the only place where a state is assigned.
     fn assign(&self, control: &mut Control, index: usize, new: State) -> Result<(), Refusal> {
@@ -117,6 +124,8 @@ impl Resource {
         let Some(volume) = control.volumes.get_mut(index) else { return Err(Refusal::IsDiskless) };
         volume.state = new;
         if let Some(disk) = volume.disk.as_mut().filter(|_| new.disk >= Disk::Inconsistent) {
+            let unmarked = disk.state_flags & !effects::md_flags(&new) & drbd_core::md::flags::PRIMARY != 0;
+            disk.still_primary |= unmarked && effects.has(Effects::WRITE_BITMAP);
             disk.state_flags = effects::md_flags(&new);
         }
         if effects.has(Effects::NEW_CURRENT_UUID) {
@@ -141,14 +150,41 @@ impl Resource {
             volume.device.connected_at.store(super::device::now(), Relaxed);
             volume.connects = volume.connects.wrapping_add(1);
         }
-        let change = AfterChange { volume: volume.number(), old, new, effects };
+        let number = volume.number();
+        if effects.has(Effects::DISK_FAILED) && new.conn >= Conn::Connected {
+            // The peer hears of it before it gets a write that has no copy here; with a helper that is to be called first (AC-19), writes wait.
+            volume.failure_untold = true;
+        }
+        let change = AfterChange { volume: number, old, new, effects };
         let _ = control.after.push_within_capacity(change);
         control.changes_queued += 1;
+        let helper_first = control.volumes.get(index).is_some_and(|volume| volume.calls_for_local_error());
+        if effects.has(Effects::DISK_FAILED) && !helper_first {
+            self.tell_failure(control, number, &new);
+        }
         publish(control, index, true);
         self.spread_suspension(control, &new);
         self.wake_worker();
         self.changed.wake_all();
         Ok(())
+    }
+
+    /// Assigns a change asked for by the administrator. After one of the role the rest of RO-3 to RO-5 is still to come: see
+    /// [`Control::role_unfinished`].
+    fn assign_role(&self, control: &mut Control, index: usize, new: State) -> Result<(), Refusal> {
+        let old = control.volumes.get(index).map_or(new.role, |volume| volume.state.role);
+        self.assign(control, index, new)?;
+        control.role_unfinished |= old != new.role;
+        Ok(())
+    }
+
+    /// Queues the report of a disk that has failed (AC-19), once; writes may go on behind it.
+    pub(crate) fn tell_failure(&self, control: &mut Control, number: u16, state: &State) {
+        let version = control.version;
+        let Some(volume) = control.volume(number) else { return };
+        if core::mem::take(&mut volume.failure_untold) {
+            self.send(number, super::packets::state(version, number, state));
+        }
     }
 
     /// The suspension bits belong to the resource (behaviour.md 1.4): every volume shows those of the last change.
@@ -233,8 +269,9 @@ impl Resource {
         let Some(new) = evaluate(&old, &request, Kind::Soft, &facts(control, index))? else {
             return Ok(Some(Changed::Nothing));
         };
+        wait_for_lost_peer(control, &old, &new)?;
         if !needs_cluster_wide(&old, &new) {
-            return self.assign(control, index, new).map(|()| Some(Changed::Yes));
+            return self.assign_role(control, index, new).map(|()| Some(Changed::Yes));
         }
         let number = match control.volumes.get_mut(index) {
             Some(volume) => {
@@ -262,7 +299,10 @@ impl Resource {
                 let old = control.volumes.get(index).map(|volume| volume.state).unwrap_or_default();
                 match evaluate(&old, &request, Kind::Soft, &facts(&control, index))? {
                     None => Ok(Some(Changed::Nothing)),
-                    Some(new) => self.assign(&mut control, index, new).map(|()| Some(Changed::Yes)),
+                    Some(new) => {
+                        wait_for_lost_peer(&control, &old, &new)?;
+                        self.assign_role(&mut control, index, new).map(|()| Some(Changed::Yes))
+                    }
                 }
             }
             Some(code) if code == Refusal::Concurrent.code() => Err(Refusal::Concurrent),

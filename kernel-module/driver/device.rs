@@ -96,6 +96,8 @@ pub(crate) struct Device {
     pub(crate) retries: Atomic<u32>,
     /// Bytes of resync requests without an answer.
     pub(crate) resync_in_flight: Atomic<u32>,
+    /// Bits set when the peer was sent our generations last.
+    pub(crate) told_bits: Atomic<u64>,
     /// Size of the device while it has no disk, in sectors.
     pub(crate) exported_sectors: Atomic<u64>,
     /// Resync requests not finished ("pe" counts them too).
@@ -118,6 +120,8 @@ pub(crate) struct Device {
     pub(crate) erases: SpinLockIrq<KVVec<super::erase::Erase>>,
     #[pin]
     erase_work: Work<Device, 3>,
+    /// Age of what the local disk has in hand (disk-timeout).
+    pub(crate) disk_clock: super::timer::DiskClock,
     pub(crate) bios: Arc<IoSet<AppIo>>,
     #[pin]
     pub(crate) disk: Mutex<Option<Arc<Disk<Device>>>>,
@@ -160,6 +164,8 @@ pub(crate) struct AppIo {
     pub(crate) device: Arc<Device>,
     /// Slot of a write or remote read; `u32::MAX` for local reads and flushes.
     pub(crate) slot: Atomic<u32>,
+    /// How the clock of the disk counts it.
+    clock: Atomic<u32>,
     sector: u64,
     size_bytes: u32,
     op: Op,
@@ -181,6 +187,7 @@ impl AppIo {
 impl IoClient for AppIo {
     fn completed(io: Io<Self>, status: BlkStatus) {
         let device = io.device.clone();
+        device.disk_clock.end(io.clock.xchg(super::timer::UNCOUNTED, Relaxed));
         if io.slot() == u32::MAX {
             device.local_read_completed(&io, status);
         } else {
@@ -235,6 +242,7 @@ impl Device {
         self.bios.for_parent(bio, |bio| AppIo {
             device,
             slot: Atomic::new(u32::MAX),
+            clock: Atomic::new(super::timer::UNCOUNTED),
             sector: bio.sector(),
             size_bytes: bio.size_bytes(),
             op: bio.op(),
@@ -303,6 +311,7 @@ impl Device {
             self.erase(super::erase::Erase::App(io.clone()));
             return;
         }
+        io.clock.store(self.disk_clock.begin(), Relaxed);
         let submitted = backing.map(|dev| io.submit(&dev, io.op, io.flags, io.sector));
         if !matches!(submitted, Some(Ok(()))) {
             AppIo::completed(io.clone(), BlkStatus::IOERR);
@@ -507,6 +516,7 @@ impl Device {
                 idle <- new_wait_queue!("drbd_idle"),
                 retries: Atomic::new(0),
                 resync_in_flight: Atomic::new(0),
+                told_bits: Atomic::new(0),
                 exported_sectors: Atomic::new(0),
                 resync_pending: Atomic::new(0),
                 deferred: Atomic::new(0),
@@ -518,6 +528,7 @@ impl Device {
                 helper_calls: Atomic::new(0),
                 erases <- new_spinlock_irq!(erases, "drbd_erases"),
                 erase_work <- new_work!("drbd_erase_work"),
+                disk_clock: super::timer::DiskClock::new(),
                 bios,
                 disk <- new_mutex!(None, "drbd_disk"),
                 primary: Atomic::new(false),

@@ -13,11 +13,16 @@ use drbd_core::wire::header::header_bytes;
 use drbd_core::wire::params::Protocol;
 use drbd_core::wire::{Command, Header};
 
+/// Longest wait for the end of a change of role, which writes metadata.
+const ROLE_TIMEOUT_SECONDS: Jiffies = 100;
+
 impl Resource {
     /// P_PROTOCOL, then for every volume its parameters, and WFReportParams (CO-6).
     pub(crate) fn greet_peer(&self, link: &Arc<Link>) -> Result<(), NoLink> {
+        // What the peer is told has to be whole; a change of role ends without the peer.
+        self.wait_control(ROLE_TIMEOUT_SECONDS * HZ, |control| !control.role_unfinished);
         let mut control = self.control.lock();
-        if control.cstate != Conn::WFConnection {
+        if control.cstate != Conn::WFConnection || control.role_unfinished {
             return Err(NoLink::Again);
         }
         // As it is now: it may have changed since the attempt began.
@@ -28,6 +33,7 @@ impl Resource {
         control.resolver = link.resolver;
         control.discard_my_data = net.discard_my_data();
         control.dry_run = net.tentative();
+        control.dry_run_by_peer = false;
         self.connection.set_options(&net, version);
         // The names were checked when they were configured.
         let integrity = super::digest::by_name(if version >= 87 { net.integrity_alg() } else { &[] }).map_err(|_| NoLink::Again)?;
@@ -98,6 +104,7 @@ impl Resource {
         let peer = Protocol::decode(command, version, body).map_err(|_| End::Protocol)?;
         let mut control = self.control.lock();
         control.dry_run |= peer.dry_run;
+        control.dry_run_by_peer |= peer.dry_run;
         let discard = control.discard_my_data;
         let Some(net) = control.net.as_ref() else { return Err(End::Broken) };
         let refused = |error: drbd_core::handshake::protocol::Incompatible| {

@@ -6,7 +6,7 @@
 
 use super::bitmap_io;
 use super::device::{now, Device, Plane};
-use super::metadata::{Place, METADATA_TIMEOUT_SECONDS, RELAXED};
+use super::metadata::{METADATA_TIMEOUT_SECONDS, RELAXED};
 use super::prelude::*;
 use super::registry::REGISTRY;
 use crate::kapi::thread::NoIoScope;
@@ -78,17 +78,22 @@ impl Device {
 
     /// Bitmap pages of the extents that leave, then the transaction block; `durable` unless md-flushes is off. Does nothing without a disk.
     fn write_transaction(&self, durable: bool) -> Result {
-        let mut position = 0;
+        let (mut position, mut leaving, mut settled) = (0, false, false);
         loop {
             let change = self.plane.lock().core.log.change(position);
             let Some(change) = change else { break };
             if change.leaving != FREE {
-                bitmap_io::write_changed(self, Some((change.leaving / EXTENTS_PER_PAGE) as usize))?;
+                bitmap_io::write_changed(self, Some((change.leaving / EXTENTS_PER_PAGE) as usize), &mut settled)?;
+                leaving = true;
             }
             position += 1;
         }
         let mut buffer = self.meta.lock();
-        let Some(Place { meta, layout, guarantees }) = self.metadata_place() else { return Ok(()) };
+        let Some(place) = self.metadata_place() else { return Ok(()) };
+        if leaving && !settled {
+            place.settle_data_apart(&mut buffer)?;
+        }
+        let (meta, layout, guarantees) = (place.meta, place.layout, place.guarantees);
         let sector = {
             let plane = self.plane.lock();
             encode_transaction(&plane.core.log, buffer.bytes_mut());

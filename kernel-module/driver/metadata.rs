@@ -6,7 +6,7 @@
 use super::device::Device;
 use super::prelude::*;
 use super::resource::{Control, Resource};
-use super::volume::Volume;
+use super::volume::{Attached, Volume};
 use drbd_core::md::superblock::MAGIC_UNCLEAN;
 use drbd_core::md::{flags, Layout, Superblock};
 use drbd_core::state::Disk;
@@ -30,6 +30,7 @@ pub(crate) fn superblock(volume: &Volume) -> Option<Superblock> {
         device_uuid: disk.device_uuid,
         flags: disk.state_flags
             | when(disk.crashed_primary, flags::CRASHED_PRIMARY)
+            | when(disk.still_primary, flags::PRIMARY)
             | disk.kept_flags & flags::FULL_SYNC
             | when(disk.moving, flags::FULL_SYNC)
             | when(al_disabled || disk.moving, flags::AL_DISABLED),
@@ -60,21 +61,21 @@ impl Resource {
         let Some(device) = self.connection.volume_list().find(number).cloned() else { return Ok(()) };
         // Before the block is made, so that no older one is written after a newer one.
         let mut buffer = device.meta.lock();
-        let (meta, sector, block, guarantees) = {
+        let (place, block) = {
             let mut control = self.control.lock();
             let Some(volume) = control.volume(number) else { return Ok(()) };
             let (Some(block), Some(disk)) = (superblock(volume), volume.disk.as_mut()) else { return Ok(()) };
             if volume.state.disk < Disk::Attaching || !wanted(&block, disk.written.as_ref()) {
                 return Ok(());
             }
-            let guarantees = if disk.conf.md_flushes() { DURABLE } else { RELAXED };
             disk.written = Some(block);
-            (disk.meta.clone(), disk.layout.superblock, block, guarantees)
+            (place_of(disk), block)
         };
+        let settled = place.settle_data_apart(&mut buffer);
         block.encode(buffer.bytes_mut());
-        let written = buffer.write(&meta, sector, guarantees, METADATA_TIMEOUT_SECONDS * HZ);
+        let written = buffer.write(&place.meta, place.layout.superblock, place.guarantees, METADATA_TIMEOUT_SECONDS * HZ);
         drop(buffer);
-        if written.is_err() {
+        if settled.is_err() || written.is_err() {
             pr_err!("drbd{}: writing the superblock failed\n", device.minor);
             device.report_error(super::device::ERROR_METADATA);
             return Err(EIO);
@@ -89,15 +90,43 @@ pub(crate) struct Place {
     pub(crate) layout: Layout,
     /// What a write of the activity log has to guarantee.
     pub(crate) guarantees: MetaFlags,
+    /// The data device, if what it has written may be lost with the power.
+    volatile: Option<BlockDev>,
+}
+
+impl Place {
+    /// Makes the data durable before metadata says that it needs no attention any more: a bit that is clear, an extent that is cold, a
+    /// generation that is complete. A disk that refuses to flush has no cache worth the name; one that is silent is an error.
+    pub(crate) fn settle_data(&self, buffer: &mut MetaBuffer) -> Result {
+        match self.volatile.as_ref().map(|data| buffer.flush(data, METADATA_TIMEOUT_SECONDS * HZ)) {
+            Some(Err(MetaError::TimedOut)) => Err(EIO),
+            _ => Ok(()),
+        }
+    }
+
+    /// The same where the data is on another device than the metadata: the write of a durable block does not reach it.
+    pub(crate) fn settle_data_apart(&self, buffer: &mut MetaBuffer) -> Result {
+        match &self.volatile {
+            Some(data) if !data.same_device(&self.meta) => self.settle_data(buffer),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn place_of(disk: &Attached) -> Place {
+    Place {
+        meta: disk.meta.clone(),
+        layout: disk.layout,
+        guarantees: if disk.conf.md_flushes() { DURABLE } else { RELAXED },
+        volatile: (disk.conf.disk_flushes() && disk.backing.facts().write_cache).then(|| disk.backing.clone()),
+    }
 }
 
 impl Device {
     /// Where the metadata is now. To be asked with the metadata buffer in hand: then it stays there until the buffer is given back.
     pub(crate) fn metadata_place(&self) -> Option<Place> {
         let mut control = self.resource.control.lock();
-        let disk = control.volume(self.volume)?.disk.as_ref()?;
-        let guarantees = if disk.conf.md_flushes() { DURABLE } else { RELAXED };
-        Some(Place { meta: disk.meta.clone(), layout: disk.layout, guarantees })
+        control.volume(self.volume)?.disk.as_ref().map(|disk| place_of(disk))
     }
 }
 

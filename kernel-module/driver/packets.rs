@@ -37,20 +37,26 @@ pub(crate) fn sync_uuid(version: u32, volume: u16, uuid: u64) -> Result<Packet> 
     packet(version, volume, Command::SyncUuid, &uuid.to_be_bytes())
 }
 
-/// P_UUIDS; `flags` beside those that follow from the volume.
-pub(crate) fn uuids(version: u32, volume: &Volume, discard_my_data: bool, flags: u64) -> Result<Packet> {
+/// Our P_UUIDS as a value; `flags` beside those that follow from the volume.
+pub(crate) fn own_uuids(volume: &Volume, discard_my_data: bool, flags: u64) -> UuidsPacket {
     let dirty_bits = volume.device.plane.lock().core.bitmap.weight();
     let crashed = volume.disk.as_ref().is_some_and(|disk| disk.crashed_primary);
     let inconsistent = volume.state.disk == Disk::Negotiating && volume.found.is_some_and(|found| found.0 == Disk::Inconsistent);
     let when = |condition: bool, flag: u64| if condition { flag } else { 0 };
-    let payload = UuidsPacket {
+    UuidsPacket {
         uuids: volume.uuids().to_array(),
         dirty_bits,
         flags: flags
             | when(discard_my_data, uuid_flags::DISCARD_MY_DATA)
             | when(crashed, uuid_flags::CRASHED_PRIMARY)
             | when(inconsistent, uuid_flags::INCONSISTENT),
-    };
+    }
+}
+
+/// P_UUIDS. Remembers the number of bits the peer is told, which counts in the handshake (HS-12).
+pub(crate) fn uuids(version: u32, volume: &Volume, discard_my_data: bool, flags: u64) -> Result<Packet> {
+    let payload = own_uuids(volume, discard_my_data, flags);
+    volume.device.told_bits.store(payload.dirty_bits, Relaxed);
     packet(version, volume.number(), Command::Uuids, &payload.encode())
 }
 

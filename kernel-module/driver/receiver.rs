@@ -166,10 +166,26 @@ fn serve(resource: &Arc<Resource>, link: &Arc<Link>, thread: &ThisThread) {
     }
     resource.changed.wake_all();
     link.data.shutdown();
+    if let (Conn::Disconnecting, Ok(acks)) = (conn, &acks) {
+        // CO-9: what was said here is the peer's to read, so that it comes to its own verdict; the end of the other socket would interrupt it.
+        // It closes that one when it has come to the end of this.
+        let deadline = jiffies().wrapping_add(farewell(resource));
+        while !acks.is_finished() && !thread.should_stop() && crate::kapi::time::is_before(jiffies(), deadline) {
+            crate::kapi::wait::sleep_interruptible(jiffies_from_ms(10));
+            if crate::kapi::wait::signal_pending() {
+                break;
+            }
+        }
+    }
     link.meta.shutdown();
     if let Ok(acks) = acks {
         acks.stop();
     }
+}
+
+/// How long a refused peer may take to read to the end: as long as it may take for an answer in the handshake (CO-5).
+fn farewell(resource: &Resource) -> Jiffies {
+    4 * resource.control.lock().net.as_ref().map_or(HZ / 2, |net| jiffies_from_deciseconds(net.ping_timeout_deciseconds()))
 }
 
 fn packets(resource: &Arc<Resource>, link: &Arc<Link>, thread: &ThisThread) -> End {

@@ -79,10 +79,14 @@ pub(crate) struct Control {
     pub(crate) resolver: bool,
     /// Own state was sent, not all volumes are past WFReportParams (ST-9).
     pub(crate) state_sent: bool,
+    /// A role has changed, but not yet what goes with it (generations, superblock): nobody is greeted before.
+    pub(crate) role_unfinished: bool,
     /// discard-my-data of this connection attempt (HS-24).
     pub(crate) discard_my_data: bool,
     /// Either side asked for a dry run.
     pub(crate) dry_run: bool,
+    /// The peer did (HS-42).
+    pub(crate) dry_run_by_peer: bool,
     /// A connection-wide change that waits for the peer: its answer, when it came.
     pub(crate) pending_change: Option<Option<i32>>,
     /// What was asked for the whole connection; in force when the peer agrees.
@@ -110,8 +114,10 @@ impl Control {
             features: 0,
             resolver: false,
             state_sent: false,
+            role_unfinished: false,
             discard_my_data: false,
             dry_run: false,
+            dry_run_by_peer: false,
             pending_change: None,
             asked: None,
             volumes: KVec::new(),

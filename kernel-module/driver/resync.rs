@@ -32,6 +32,8 @@ impl Resource {
         for device in list.volumes.iter() {
             let starting = self.control.lock().volume(device.volume).and_then(|volume| volume.starting.take());
             let Some(source) = starting else { continue };
+            // What the handshake has to say comes before what follows from it.
+            self.call_helpers();
             let event = if source { Event::BeforeResyncSource } else { Event::BeforeResyncTarget };
             let code = helper::call(self, device, event);
             // The merged bitmap is on disk before the first bit of it is cleared.
@@ -84,7 +86,7 @@ impl Resource {
 
     /// A resync runs, so the worker has turns to make.
     pub(crate) fn has_resync(&self) -> bool {
-        let busy = |volume: &super::volume::Volume| volume.state.conn == Conn::SyncTarget || volume.target_finished;
+        let busy = |volume: &super::volume::Volume| matches!(volume.state.conn, Conn::SyncTarget | Conn::Ahead) || volume.target_finished;
         self.control.lock().volumes.iter().any(busy)
     }
 

@@ -30,6 +30,9 @@ pub(crate) fn release(device: &Device) {
     device.openers.fetch_add(-1, Full);
 }
 
+/// How long a demotion waits for the peer's answers; a dead peer is noticed long before.
+const SETTLE_TIMEOUT_SECONDS: Jiffies = 60;
+
 impl Resource {
     /// PRIMARY and SECONDARY. The caller has the turn. Waits for the fence-peer helper where RO-2 asks for it.
     pub(crate) fn set_role(self: &Arc<Self>, device: &Arc<Device>, role: Role, force: bool) -> Result<i32, Refused> {
@@ -39,6 +42,7 @@ impl Resource {
             Role::Primary => self.promote(number, force),
             _ => {
                 device.primary.store(false, Release);
+                self.settle_writes(device);
                 self.change_by_admin(number, Request::none().role(role)).map(|changed| (changed, false))
             }
         };
@@ -124,9 +128,28 @@ impl Resource {
             }
         }
         device.primary.store(primary, Release);
+        self.control.lock().role_unfinished = false;
+        self.changed.wake_all();
         if let Some(node) = device.node() {
             node.set_read_only(!primary);
             node.uevent_change();
+        }
+    }
+
+    /// RO-3 before a demotion: the peer has every write on stable storage, so that the activity log need not speak for it any more. Nothing to
+    /// wait for when the device is open, when requests are frozen, or without a peer.
+    fn settle_writes(&self, device: &Arc<Device>) {
+        let number = device.volume;
+        let moot = || {
+            let frozen = self.control.lock().volume(number).is_none_or(|volume| volume.state.is_suspended());
+            frozen || self.connection.link().is_none() || device.openers.load(Acquire) > 0
+        };
+        let deadline = jiffies().wrapping_add(SETTLE_TIMEOUT_SECONDS * HZ);
+        while device.plane.lock().core.has_unacknowledged() && !moot() && crate::kapi::time::is_before(jiffies(), deadline) {
+            crate::kapi::wait::sleep_interruptible(jiffies_from_ms(10));
+            if crate::kapi::wait::signal_pending() {
+                return;
+            }
         }
     }
 

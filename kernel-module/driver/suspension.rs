@@ -166,13 +166,6 @@ impl Resource {
         self.resume(Thaw::LocalOnly, Request::none().flag(word::SUSP, false));
     }
 
-    /// HS-9 applies to a volume that would become Connected with a peer whose disk is `peer_disk`.
-    pub(crate) fn must_abandon_frozen(&self, control: &Control, index: usize, conn: Conn, peer_disk: Disk) -> bool {
-        control.volumes.get(index).is_some_and(|volume| {
-            conn == Conn::Connected && peer_disk == Disk::Consistent && volume.uuid_deferred && volume.state.is_suspended()
-        })
-    }
-
     /// AC-9, UU-1: the new generation is on disk before any write completes without the peer.
     pub(crate) fn rotate_uuid(&self, number: u16) {
         {

@@ -12,6 +12,7 @@
 //! | any command | its turn ([`Turn`]) | signal, 120 s |
 //! | any command | a transient state, the peer's answer (`control.rs`) | signal, 90 s, loss of the connection |
 //! | `primary` | a ping, a dying peer (`role.rs`) | signal, 10 s, ping-timeout |
+//! | `secondary` | the peer's answers (`role.rs`) | signal, 60 s, loss of the connection |
 //! | `primary`, worker | a helper program (`kapi/umh.rs`) | its end; SIGKILL of the command. A worker waits as long as the helper runs |
 //! | `attach` | the previous disk (`attach.rs`); metadata | 10 s; 60 s for each block, `detach --force` |
 //! | `detach` | the drained disk | signal, 300 s; by force 2 s |
@@ -21,6 +22,8 @@
 //! | worker | metadata, the last local request (`metadata.rs`, `attach.rs`) | 60 s each, `detach --force` |
 //! | worker | a disk's close (`kapi/bdev.rs`) | 5 s |
 //! | receiver | the socket; connect, handshake | peer's death (ping, timeouts), signal |
+//! | receiver | the end of a change of role (`greeting.rs`) | signal, 100 s |
+//! | receiver | a refused peer reads to the end (`receiver.rs`) | signal, 4 ping-timeouts |
 //! | receiver, cleaning up | the worker, requests of the peer at the disks (`receiver.rs`) | 60 s each, `disconnect --force`, `detach --force` |
 //! | sender, ack receiver | the socket | send timeout times ko-count, ping-timeout, signal |
 //! | log writer, erase and ack work | the disk | the disk; nobody waits for them |

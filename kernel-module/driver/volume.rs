@@ -8,7 +8,7 @@ use drbd_core::md::{Index, Layout, Superblock, Uuids};
 use drbd_core::resync::Progress;
 use drbd_core::state::{Disk as DiskState, State};
 use drbd_core::wire::bitmap_transfer::Transfer;
-use drbd_core::wire::params::Sizes;
+use drbd_core::wire::params::{Sizes, UuidsPacket};
 
 /// A volume of a resource.
 pub(crate) struct Volume {
@@ -17,8 +17,8 @@ pub(crate) struct Volume {
     pub(crate) disk: Option<KBox<Attached>>,
     /// Generation of the data this node may use (behaviour.md UU-5).
     pub(crate) effective_uuid: u64,
-    /// The peer's generations, dirty bits and flags, from its P_UUIDS.
-    pub(crate) peer_uuids: Option<(Uuids, u64, u64)>,
+    /// The peer's P_UUIDS; corrections included.
+    pub(crate) peer_uuids: Option<UuidsPacket>,
     pub(crate) peer_sizes: Option<Sizes>,
     /// Disk and peer disk as attach found them, while Negotiating (SAN-4).
     pub(crate) found: Option<(DiskState, DiskState)>,
@@ -30,6 +30,10 @@ pub(crate) struct Volume {
     pub(crate) uuid_deferred: bool,
     /// Times the volume got connected (FE-5).
     pub(crate) connects: u32,
+    /// Since when the peer has everything it was sent, in the state Ahead: jiffies.
+    pub(crate) caught_up_at: Option<Jiffies>,
+    /// The disk has failed, and the peer has not been told yet.
+    pub(crate) failure_untold: bool,
     /// The administrator (attach, detach) holds I/O back.
     pub(crate) frozen: u32,
     /// All bits are set while disconnected: the activity log is not needed (metadata.md 6.3).
@@ -75,6 +79,8 @@ pub(crate) struct Attached {
     pub(crate) known_sectors: (u64, u64),
     /// Size or place of the metadata is changing: log and bitmap on disk cannot be relied on (SZ-8).
     pub(crate) moving: bool,
+    /// Not marked Primary any more, but the bitmap is not on disk yet: until then the superblock keeps the mark, so that the activity log counts.
+    pub(crate) still_primary: bool,
     /// FULL_SYNC and AL_DISABLED, which no state decides.
     pub(crate) kept_flags: u32,
     /// The superblock as it was written last.
@@ -96,6 +102,8 @@ impl Volume {
             uuid_pending: false,
             uuid_deferred: false,
             connects: 0,
+            failure_untold: false,
+            caught_up_at: None,
             frozen: 0,
             log_suspended: false,
             consider_resync: false,
@@ -110,6 +118,11 @@ impl Volume {
             new_area_due: false,
             new_area_remembered: false,
         }
+    }
+
+    /// The disk fails by an error, and the policy calls for the helper local-io-error.
+    pub(crate) fn calls_for_local_error(&self) -> bool {
+        self.device.failed_by_error.load(Acquire) && self.disk.as_ref().is_some_and(|disk| disk.conf.on_io_error() == 1)
     }
 
     /// Number of the volume.

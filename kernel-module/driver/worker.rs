@@ -7,7 +7,9 @@ use super::helper::{self, Event};
 use super::prelude::*;
 use super::queue::Outgoing;
 use super::resource::{AfterChange, Resource};
+use drbd_core::md::Uuids;
 use drbd_core::state::{Conn, Disk, Effects, Request, Role};
+use drbd_core::wire::params::{uuid_flags, UuidsPacket};
 
 /// How often the worker looks at running resyncs.
 const TURN_MS: u64 = 100;
@@ -27,6 +29,8 @@ pub(crate) fn run(resource: &Arc<Resource>, thread: &ThisThread) {
         resource.worker_woken.store(false, Release);
         resource.carry_out_changes();
         resource.handle_disk_errors();
+        resource.check_overdue();
+        resource.follow_congestion();
         resource.start_resyncs();
         resource.call_helpers();
         if !crate::kapi::time::is_before(jiffies(), next_turn) {
@@ -80,8 +84,13 @@ impl Resource {
         let number = change.volume;
         match effect {
             Effects::CLEAR_CRASHED_PRIMARY => {
-                if let Some(disk) = self.control.lock().volume(number).and_then(|volume| volume.disk.as_mut()) {
-                    disk.crashed_primary = false;
+                if let Some(volume) = self.control.lock().volume(number) {
+                    if let Some(disk) = volume.disk.as_mut() {
+                        disk.crashed_primary = false;
+                    }
+                    if let Some(known) = volume.peer_uuids.as_mut() {
+                        known.flags &= !uuid_flags::CRASHED_PRIMARY;
+                    }
                 }
             }
             Effects::HELPER_PRIMARY_ON_INCONSISTENT => {
@@ -96,7 +105,10 @@ impl Resource {
             }
             Effects::NEW_CURRENT_UUID => self.rotate_uuid(number),
             Effects::WRITE_BITMAP | Effects::WRITE_CHANGED_BITMAP => {
-                let _ = self.write_bitmap(number);
+                let written = self.write_bitmap(number).is_ok();
+                if let Some(disk) = self.control.lock().volume(number).and_then(|volume| volume.disk.as_mut()).filter(|_| written) {
+                    disk.still_primary = false;
+                }
             }
             Effects::SEND_STATE => {
                 let version = self.control.lock().version;
@@ -105,12 +117,16 @@ impl Resource {
             Effects::RESYNC_GROWN_AREA => self.fill_remembered_area(number),
             Effects::START_FULL_SYNC => self.start_full_sync(number, change.new.conn),
             Effects::DISK_FAILED => {
-                if device.failed_by_error.xchg(false, Full) && self.calls_for_local_error(number) {
+                if self.control.lock().volume(number).is_some_and(|volume| volume.calls_for_local_error()) {
                     helper::call(self, device, Event::LocalIoError);
                 }
-                if change.new.conn >= Conn::Connected {
-                    let version = self.control.lock().version;
-                    self.send(number, super::packets::state(version, number, &change.new));
+                device.failed_by_error.store(false, Release);
+                {
+                    let mut control = self.control.lock();
+                    self.tell_failure(&mut control, number, &change.new);
+                    if let Some(index) = control.index(number) {
+                        super::control::publish(&control, index, true);
+                    }
                 }
                 self.drain_disk(device);
             }
@@ -144,7 +160,12 @@ impl Resource {
     fn send_sync_uuid(&self, number: u16) {
         let sync = {
             let mut control = self.control.lock();
-            let Some(disk) = control.volume(number).and_then(|volume| volume.disk.as_mut()) else { return };
+            let Some(volume) = control.volume(number) else { return };
+            if !matches!(volume.state.conn, Conn::SyncSource | Conn::PausedSyncS) {
+                // Lost meanwhile: a new generation here would push an older one out of the history.
+                return;
+            }
+            let Some(disk) = volume.disk.as_mut() else { return };
             disk.uuids.start_as_source(random_u64())
         };
         let _ = self.write_superblock(number);
@@ -208,15 +229,8 @@ impl Resource {
         }
     }
 
-    /// on-io-error is call-local-io-error.
-    fn calls_for_local_error(&self, number: u16) -> bool {
-        let mut control = self.control.lock();
-        let disk = control.volume(number).and_then(|volume| volume.disk.as_ref());
-        disk.is_some_and(|disk| disk.conf.on_io_error() == 1)
-    }
-
     /// Helpers that others noted for the worker: HS-22, HS-25, HS-27, SB-5, RX-22.
-    fn call_helpers(self: &Arc<Self>) {
+    pub(crate) fn call_helpers(self: &Arc<Self>) {
         use super::device::{PRIMARY_LOST, PRIMARY_LOST_AFTER_SPLIT_BRAIN, SPLIT_BRAIN_SEEN, SPLIT_BRAIN_UNSOLVED, UNFENCE};
         let rows = [
             (SPLIT_BRAIN_SEEN, Event::InitialSplitBrain),
@@ -247,11 +261,12 @@ impl Resource {
         let mut control = self.control.lock();
         let Some(volume) = control.volume(number) else { return };
         let primary = volume.state.role == Role::Primary;
-        let source = volume.peer_uuids.map(|peer| peer.0);
+        let source = volume.peer_uuids.map(|known| Uuids::from_array(known.uuids));
         if let (Some(disk), Some(source)) = (volume.disk.as_mut(), source) {
             disk.uuids.finish_as_target(&source, primary);
             volume.effective_uuid = disk.uuids.current;
-            volume.peer_uuids = Some((disk.uuids, 0, 0));
+            let own = disk.uuids.to_array();
+            volume.peer_uuids = volume.peer_uuids.map(|known| UuidsPacket { uuids: own, ..known });
         }
     }
 
@@ -261,7 +276,8 @@ impl Resource {
         let Some(volume) = control.volume(number) else { return };
         if let Some(disk) = volume.disk.as_mut() {
             disk.uuids.clear_bitmap();
-            volume.peer_uuids = Some((disk.uuids, 0, 0));
+            let own = disk.uuids.to_array();
+            volume.peer_uuids = volume.peer_uuids.map(|known| UuidsPacket { uuids: own, ..known });
         }
     }
 }
