@@ -9,6 +9,7 @@ mod adm;
 mod busy;
 mod generations;
 mod json;
+mod lock;
 mod meta;
 mod setup;
 mod view;

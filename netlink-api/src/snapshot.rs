@@ -200,9 +200,12 @@ impl Volume {
         }
     }
 
-    /// How much of the running resync or verify is done, in percent; `None`: none runs.
+    /// How much of the running resync is done, in percent; `None`: none runs. Of a verify the driver tells only what differs.
     pub fn run_percent(&self) -> Option<f64> {
         let (total, _) = self.run.filter(|(total, _)| *total > 0)?;
+        if self.state.conn.is_verify() {
+            return None;
+        }
         Some(100.0 * (1.0 - self.bits_out_of_sync.min(total) as f64 / total as f64))
     }
 }

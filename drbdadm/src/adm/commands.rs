@@ -218,6 +218,10 @@ pub const COMMANDS: &[Command] = &[
     new("hidden-commands", Usage, Nothing, Short),
     new("why", View, Resource, Short).or_all().adds(JSON),
     new("overview", View, Nothing, Short).adds(&[("color", true)]),
+    new("top", View, Resource, Never)
+        .or_all()
+        .adds(&[("once", false), ("interval", true)]),
+    new("exporter", View, Nothing, Never).adds(&[("once", false), ("listen", true)]),
     new("sh-nop", Shell, Nothing, Short),
     new("sh-resources", Shell, Nothing, Short),
     new("sh-resource", Shell, Resource, Short),

@@ -137,6 +137,8 @@ fn views(args: &Args, command: &Command) -> u8 {
     let config = args.config.as_deref();
     match command.name {
         "why" => view::why::run(config, &args.names, json::is_wanted(&args.setup_options)),
+        "top" => view::top::run(config, &args.setup_options, &args.names),
+        "exporter" => view::exporter::run(config, &args.setup_options),
         _ => view::overview::run(&args.setup_options),
     }
 }

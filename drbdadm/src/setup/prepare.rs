@@ -5,16 +5,14 @@ use super::commands::{Action, Command, Operand};
 use super::outcome::Failure;
 use super::parse::Arguments;
 use super::terminal::Terminal;
+use crate::lock;
 use netlink_api::client::plain;
-use rustix::fs::{fcntl_lock, FlockOperation};
 use std::fs::File;
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
-use std::time::Duration;
 
-/// How often a lock that is held is tried again, and how long to wait in between.
-const TRIES: u32 = 300;
-const PAUSE: Duration = Duration::from_millis(100);
+/// Folder of the lock files.
+const LOCKS: &str = "/var/lock";
 
 /// Locks the minor for a command that changes it, and checks the devices of `attach`. The lock lasts as long as the file.
 ///
@@ -31,11 +29,10 @@ pub fn prepare(
         && command.operands.first() == Some(&Operand::Minor)
         && !forced;
     let lock = match arguments.minor.filter(|_| changes) {
-        Some(minor) => Some(lock(
-            Path::new(&format!("/var/lock/drbd-147-{minor}")),
-            minor,
-            terminal,
-        )?),
+        Some(minor) => {
+            let locked = lock::take(Path::new(LOCKS), minor, &mut |text| terminal.note(text));
+            Some(locked.map_err(Failure::tool)?)
+        }
         None => None,
     };
     for (operand, path) in command.operands.iter().zip(&arguments.operands) {
@@ -44,34 +41,6 @@ pub fn prepare(
         }
     }
     Ok(lock)
-}
-
-/// A write lock of the kind the other tools take, so that old and new ones keep out of each other's way.
-fn lock(path: &Path, minor: u32, terminal: &mut Terminal<'_>) -> Result<File, Failure> {
-    let file = File::options()
-        .create(true)
-        .truncate(false)
-        .read(true)
-        .write(true)
-        .mode(0o600)
-        .open(path)
-        .map_err(|e| Failure::tool(format!("open({}): {}", path.display(), plain(&e))))?;
-    for round in 0..TRIES {
-        if fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() {
-            return Ok(file);
-        }
-        if round == 0 {
-            terminal.note(&format!(
-                "Waiting for another tool that works on minor {minor} ..."
-            ));
-        }
-        std::thread::sleep(PAUSE);
-    }
-    Err(Failure::tool(format!(
-        "lock on {} is still held by another process after {} s",
-        path.display(),
-        TRIES / 10
-    )))
 }
 
 /// The driver opens the device itself; trying it first names the device and the reason.

@@ -4,11 +4,15 @@
 //! Each is a pure function from what is known to text, and a thin part that collects what is known. They work without root
 //! and without a usable configuration, as far as that goes.
 
+pub mod block_io;
+pub mod exporter;
 pub mod outside;
 pub mod overview;
 pub mod paint;
 pub mod proc_drbd;
+pub mod sample;
 pub mod space;
+pub mod top;
 pub mod why;
 
 use netlink_api::{Client, Error};

@@ -23,6 +23,14 @@ pub struct Minor {
     pub speed_kib: Option<u64>,
 }
 
+impl Minor {
+    /// How much of the resync or verify is done; the driver tells it of a verify nowhere else.
+    pub fn percent(&self) -> Option<f64> {
+        let (_, rest) = self.bar.as_deref()?.split_once("ed:")?;
+        rest.split_once('%')?.0.trim().parse().ok()
+    }
+}
+
 /// Reads the text; lines that are not understood are passed over.
 pub fn parse(text: &str) -> Vec<Minor> {
     let mut found: Vec<Minor> = Vec::new();
@@ -87,6 +95,7 @@ mod tests {
             .bar
             .as_ref()
             .is_some_and(|bar| bar.contains("25.0%")));
+        assert_eq!(found[0].percent(), Some(25.0));
         assert_eq!((found[1].minor, found[1].flags.as_str()), (3, "r-----"));
         assert_eq!(found[2].conn, "Unconfigured");
         assert_eq!(found[2].role, "");

@@ -65,6 +65,8 @@ fn everything_users_have_paths_to_is_installed_there() {
         "usr/lib/drbd/stonith_admin-fence-peer.sh",
         "usr/lib/systemd/system/drbd.service",
         "usr/lib/systemd/system/drbd@.service",
+        "usr/lib/systemd/system/drbd-exporter.service",
+        "usr/sbin/drbd-overview",
         "usr/lib/udev/rules.d/65-drbd.rules",
         "usr/lib/tmpfiles.d/drbd.conf",
         "usr/lib/modules-load.d/drbd.conf",

@@ -6,6 +6,7 @@
 //! * [`text`] prints them.
 
 mod access;
+mod brief;
 mod collect;
 mod connection;
 mod disk;
@@ -17,12 +18,14 @@ mod text;
 #[cfg(test)]
 mod tests;
 
+use super::paint::Tone;
 use super::proc_drbd::Minor;
 use crate::adm::Configured;
 use log::Record;
 use netlink_api::snapshot::{Resource, Volume};
 use std::collections::BTreeMap;
 
+pub use brief::worst;
 pub use collect::run;
 
 /// Whether the driver is there.
@@ -123,6 +126,15 @@ impl Severity {
             Severity::Fine => "fine",
             Severity::Notice => "notice",
             Severity::Problem => "problem",
+        }
+    }
+
+    /// Its colour.
+    pub const fn tone(self) -> Tone {
+        match self {
+            Severity::Fine => Tone::Good,
+            Severity::Notice => Tone::Notice,
+            Severity::Problem => Tone::Bad,
         }
     }
 }

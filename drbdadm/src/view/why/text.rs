@@ -11,20 +11,12 @@ const HERE: &str = "here";
 /// Columns of a line.
 const WIDTH: usize = 100;
 
-fn tone(severity: Severity) -> Tone {
-    match severity {
-        Severity::Fine => Tone::Good,
-        Severity::Notice => Tone::Notice,
-        Severity::Problem => Tone::Bad,
-    }
-}
-
 /// The findings about one resource.
 pub fn render(findings: &[Finding], colors: bool) -> String {
     let mut text = String::new();
     for finding in findings {
         let tone = if colors {
-            tone(finding.severity)
+            finding.severity.tone()
         } else {
             Tone::Plain
         };
