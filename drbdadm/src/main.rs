@@ -11,6 +11,7 @@ mod generations;
 mod json;
 mod lock;
 mod meta;
+mod pages;
 mod setup;
 mod view;
 
@@ -26,7 +27,7 @@ fn main() -> ExitCode {
     let mut name = tool_name(args.first());
     if name == "drbdadm" && args.len() > 1 {
         let nested = tool_name(args.get(1));
-        if ["drbdsetup", "drbdmeta", "drbd-overview"].contains(&nested.as_str()) {
+        if ["drbdsetup", "drbdmeta", "drbd-overview", "drbd-pages"].contains(&nested.as_str()) {
             args.remove(0);
             name = nested;
         }
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
         "drbdsetup" | "drbdsetup-84" => setup::run(&rest),
         "drbdmeta" => meta::run(&rest),
         "drbd-overview" => view::overview::run(&rest),
+        "drbd-pages" => pages::run(&rest),
         _ => adm::run(&rest),
     });
     ExitCode::from(code)

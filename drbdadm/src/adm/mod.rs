@@ -2,11 +2,11 @@
 //! `drbdadm`: from drbd.conf to calls of drbdsetup and drbdmeta (config-and-cli.md sections 8 to 12).
 
 mod adjust;
-mod args;
+pub mod args;
 mod backend;
 mod calls;
 mod checks;
-mod commands;
+pub mod commands;
 mod configured;
 mod dump;
 mod handlers;

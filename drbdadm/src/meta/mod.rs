@@ -26,6 +26,7 @@ use crate::json;
 use device::Device;
 use drbd_core::md::{Geometry, Index};
 use options::BitmapFill;
+pub use options::OPTIONS;
 use std::path::PathBuf;
 
 /// A command that did not succeed: exit code and what to say on standard error.
@@ -182,6 +183,11 @@ const COMMANDS: &[Command] = &[
     command("write-dev-uuid", 1, "HEX", true),
     command("check-resize", 0, "", true),
 ];
+
+/// Name of each command, and how a usage names its arguments.
+pub fn command_list() -> impl Iterator<Item = (&'static str, &'static str)> {
+    COMMANDS.iter().map(|known| (known.name, known.hint))
+}
 
 /// Runs the tool with its arguments (without the program name) and returns the exit code.
 pub fn run(args: &[String]) -> u8 {

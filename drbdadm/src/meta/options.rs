@@ -20,7 +20,7 @@ pub enum BitmapFill {
 }
 
 /// An option: long name, short letter (or none), whether a value follows.
-const OPTIONS: &[(&str, Option<char>, bool)] = &[
+pub const OPTIONS: &[(&str, Option<char>, bool)] = &[
     ("force", Some('f'), false),
     ("verbose", Some('v'), false),
     ("ignore-sanity-checks", None, false),

@@ -7,12 +7,12 @@
 //!   [`Client`] and a [`Terminal`], so that recordings can be played through it.
 
 mod advice;
-mod commands;
+pub mod commands;
 mod events;
 mod events2;
 mod events2_json;
 mod gi;
-mod options;
+pub mod options;
 mod outcome;
 mod parse;
 mod prepare;

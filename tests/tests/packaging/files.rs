@@ -4,6 +4,7 @@
 
 use crate::bed::packaging;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
@@ -23,7 +24,13 @@ fn installed(name: &str) -> std::path::PathBuf {
         .arg(top.join("source/packaging"))
         .status();
     assert!(copied.expect("cp").success());
-    fs::write(top.join("source/build/drbdadm"), "#!/bin/sh\n").expect("placeholder");
+    let tool = top.join("source/build/drbdadm");
+    fs::write(
+        &tool,
+        "#!/bin/sh\nfor f in drbdadm.8 drbd.conf.5 drbdadm.bash; do echo $1 >$2/$f; done\n",
+    )
+    .expect("placeholder");
+    fs::set_permissions(&tool, fs::Permissions::from_mode(0o755)).expect("placeholder");
     install(&top);
     top
 }
@@ -49,6 +56,11 @@ fn everything_users_have_paths_to_is_installed_there() {
         "usr/sbin/drbdadm",
         "usr/sbin/drbdsetup",
         "usr/sbin/drbdmeta",
+        "usr/sbin/drbd-overview",
+        "usr/share/man/man8/drbdadm.8",
+        "usr/share/man/man5/drbd.conf.5",
+        "usr/share/bash-completion/completions/drbdadm",
+        "usr/share/bash-completion/completions/drbdsetup",
         "etc/init.d/drbd",
         "etc/drbd.conf",
         "etc/drbd.d/global_common.conf",
