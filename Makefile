@@ -57,6 +57,10 @@ install-utils: tools
 deb: setup tools ## build/drbd-rs-utils_*.deb and build/drbd-rs-dkms_*.deb
 	@packaging/build-deb
 
+.PHONY: test-packages
+test-packages: deb ## the packages on a fresh Debian 13: install, DKMS, reboot, removal (about 10 minutes)
+	@packaging/tests/packages
+
 test: all test-fast test-vm ## every test: unit, property, simulation, virtual machines
 
 test-fast: ## tests on the host only: unit, property, fixtures, simulation

@@ -133,6 +133,7 @@ impl Bed {
     fn command(&self, script: &Path, arguments: &[&str]) -> Outcome {
         let _ = fs::remove_file(self.path("calls"));
         let output = Command::new("timeout")
+            .current_dir(&self.folder)
             .arg("20")
             .arg("sh")
             .arg(script)

@@ -164,3 +164,56 @@ fn udev_makes_the_names_from_what_drbdadm_says() {
         assert!(rules.contains(piece), "{piece}");
     }
 }
+
+#[test]
+fn both_packages_carry_what_is_installed() {
+    let top = installed("install-spec");
+    let root = top.join("root");
+    let output = Command::new("find")
+        .args([".", "!", "-type", "d"])
+        .current_dir(&root)
+        .output()
+        .expect("find");
+    let spec = read("rpm/drbd-rs.spec");
+    let section = |from: &str, to: &str| {
+        let rest = spec.split_once(from).map_or("", |(_, rest)| rest);
+        rest.split_once(to)
+            .map_or(rest, |(text, _)| text)
+            .to_string()
+    };
+    let listed: Vec<String> = section("\n%files utils\n", "\n%files dkms")
+        .lines()
+        .filter_map(|line| line.split(' ').next_back())
+        .map(|path| {
+            path.replace("%{_sysconfdir}", "/etc")
+                .replace("%{_prefix}", "/usr")
+        })
+        .collect();
+    let of_spec = |file: &str| {
+        listed.iter().any(|path| match path.split_once('*') {
+            Some((start, _)) => file.starts_with(start),
+            None => file == path || file.starts_with(&format!("{path}/")),
+        })
+    };
+    let mut files = 0;
+    for file in String::from_utf8_lossy(&output.stdout).lines() {
+        let file = file.trim_start_matches('.');
+        // the RPM leaves the init script to distributions that have such scripts
+        assert!(
+            of_spec(file) || file == "/etc/init.d/drbd",
+            "{file} is in no line of %files"
+        );
+        files += 1;
+    }
+    assert!(files > 35, "{files}");
+    fs::remove_dir_all(&top).expect("folder");
+    // one version everywhere
+    let workspace =
+        fs::read_to_string(packaging("").parent().expect("checkout").join("Cargo.toml"));
+    let version = env!("CARGO_PKG_VERSION");
+    assert!(workspace
+        .expect("Cargo.toml")
+        .contains(&format!("version = \"{version}\"")));
+    assert!(spec.contains(&format!("\nVersion:        {version}\n")));
+    assert!(read("debian/changelog").starts_with(&format!("drbd-rs ({version}-")));
+}

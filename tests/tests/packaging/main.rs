@@ -3,6 +3,7 @@
 //! host with stand-ins for drbdadm, the cluster and LVM, which record how they are called.
 
 mod bed;
+mod dkms;
 mod fencing;
 mod files;
 mod handlers;
