@@ -54,11 +54,11 @@ install-module:
 install-utils: tools
 	@DESTDIR=$(DESTDIR) PREFIX=$(PREFIX) packaging/install
 
-deb: setup tools ## build/drbd-rs-utils_*.deb and build/drbd-rs-dkms_*.deb
+deb: tools ## build/drbd-rs-utils_*.deb and build/drbd-rs-dkms_*.deb
 	@packaging/build-deb
 
 .PHONY: test-packages
-test-packages: deb ## the packages on a fresh Debian 13: install, DKMS, reboot, removal (about 10 minutes)
+test-packages: setup deb ## the packages on a fresh Debian 13: install, DKMS, reboot, removal (about 10 minutes)
 	@packaging/tests/packages
 
 test: all test-fast test-vm ## every test: unit, property, simulation, virtual machines

@@ -78,10 +78,7 @@ fn missing_packages_are_named_with_the_command_that_installs_them() {
     let outcome = prepare(&bed);
     assert_eq!(outcome.code, 1, "{outcome:?}");
     let line = outcome.err.lines().last().unwrap_or("");
-    assert!(
-        line.contains("apt install -t trixie-backports"),
-        "{outcome:?}"
-    );
+    assert!(line.contains("apt install "), "{outcome:?}");
     assert!(line.ends_with("linux-source-7.2"), "{outcome:?}");
     for program in ["bindgen", "gcc-14"] {
         // where the machine has them anyway they are not missing
@@ -120,8 +117,7 @@ fn another_compiler_or_another_version_of_the_source_is_refused() {
     let outcome = prepare(&bed);
     assert_eq!(outcome.code, 1, "{outcome:?}");
     assert!(
-        outcome.err.contains("linux-source-7.2 is version 7.2.11-1")
-            || outcome.err.contains("libelf-dev"),
+        outcome.err.contains("linux-source-7.2 is version 7.2.11-1"),
         "{outcome:?}"
     );
 }
