@@ -79,6 +79,7 @@ pub const ADM: &[(&str, &str)] = &[
     ("initial-split-brain", "Runs this handler, as the driver does when it detects a split brain, before a policy resolves it."),
     ("split-brain", "Runs this handler, as the driver does after a split brain that no policy resolves."),
     ("out-of-sync", "Runs this handler, as the driver does when an online verification found differences."),
+    ("waits", "Tells which request, command or handler of a resource waits for what, and for how long."),
     ("help", "Prints how to call drbdadm, or one of its commands."),
 ];
 

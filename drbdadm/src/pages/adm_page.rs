@@ -53,6 +53,7 @@ pub fn page() -> String {
     group(&mut page, Listed::Usage);
     page.section("Seeing what happens");
     group(&mut page, Listed::View);
+    group(&mut page, Listed::Nowhere);
     page.section("Commands for scripts");
     group(&mut page, Listed::Shell);
     page.section("Handlers");

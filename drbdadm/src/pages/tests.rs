@@ -170,3 +170,65 @@ fn the_program_writes_all_files() {
     std::fs::remove_dir_all(&folder).expect("folder");
     assert_eq!(run(&[]), 1);
 }
+
+/// The pieces of the administrator's guide that are typed or meant to be: blocks and words in backticks.
+fn guide() -> Vec<String> {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/admin-guide.md");
+    let text = std::fs::read_to_string(path).expect("docs/admin-guide.md");
+    let mut pieces = Vec::new();
+    let mut in_block = false;
+    for line in text.lines() {
+        if line.starts_with("```") {
+            in_block = !in_block;
+        } else if in_block {
+            pieces.push(line.to_string());
+        } else {
+            pieces.extend(line.split('`').skip(1).step_by(2).map(str::to_string));
+        }
+    }
+    pieces
+}
+
+#[test]
+fn the_administrators_guide_uses_commands_and_options_that_exist() {
+    let mut checked = 0;
+    for piece in guide() {
+        let words: Vec<&str> = piece.split_whitespace().collect();
+        let Some((tool, rest)) = words.split_first() else {
+            continue;
+        };
+        let name = rest.iter().find(|word| !word.starts_with('-'));
+        let (Some(name), options) = (name, rest.iter().filter_map(|word| word.strip_prefix("--")))
+        else {
+            continue;
+        };
+        match *tool {
+            "drbdadm" => {
+                let command = commands::find(name).unwrap_or_else(|| panic!("{piece}: no command"));
+                let known = command.known_options();
+                for option in options {
+                    assert!(
+                        known
+                            .iter()
+                            .chain(command.added)
+                            .any(|(have, _)| *have == option),
+                        "{piece}: no option"
+                    );
+                }
+            }
+            "drbdsetup" => {
+                let command = setup::commands::COMMANDS
+                    .iter()
+                    .find(|command| command.name == *name);
+                let known =
+                    setup::options::names(command.unwrap_or_else(|| panic!("{piece}: no command")));
+                for option in options {
+                    assert!(known.contains(&option), "{piece}: no option");
+                }
+            }
+            _ => continue,
+        }
+        checked += 1;
+    }
+    assert!(checked > 35, "{checked} commands of the guide were checked");
+}

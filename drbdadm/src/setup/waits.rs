@@ -81,7 +81,8 @@ fn duration(milliseconds: &str) -> String {
 mod tests {
     use super::*;
 
-    const SHOWN: &str = "v: 0\nresource\tvolume\tminor\twhat\tcount\tage_ms\tsector\tbytes\twaits_for\n\
+    const SHOWN: &str =
+        "v: 0\nresource\tvolume\tminor\twhat\tcount\tage_ms\tsector\tbytes\twaits_for\n\
         r0\t-\t-\tcommand\t1\t12345\t-\t-\tdetach of drbdsetup[77]\n\
         r0\t1\t5\twrite\t3\t250\t4096\t8192\tlocal-disk,peer\n\
         r1\t0\t6\tadmission\t2\t70\t-\t-\tsuspended-io: resume-io\n";

@@ -6,6 +6,7 @@ mod bed;
 mod dkms;
 mod fencing;
 mod files;
+mod guide;
 mod handlers;
 mod heartbeat;
 mod init_script;
