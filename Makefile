@@ -9,7 +9,7 @@ PREFIX ?= /usr
 SCRIPTS := qemu-testbed/scripts
 CARGO_TARGET := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: help all setup module tools testbed install install-module install-utils deb test test-fast test-vm test-debug debug-kernel demo bench console fmt lint clean
+.PHONY: help all setup module tools testbed install install-module install-utils deb test test-fast test-vm test-debug test-cluster debug-kernel demo bench console fmt lint clean
 
 help: ## this list
 	@echo "The Rust DRBD: an in-kernel successor of the C drbd.ko, and its tools."
@@ -79,6 +79,11 @@ debug-kernel: setup ## a kernel with lockdep and other checkers (about 10 minute
 test-debug: all debug-kernel ## the virtual machine tests on the debug kernel
 	@path=$$($(SCRIPTS)/build-module.sh debug) && cp "$$path" build/drbd-debug.ko
 	@DRBD_RS_FLAVOUR=debug cargo test -p drbd-tests --features vm --test vm -- --test-threads 1 $(or $(ONLY),debug_)
+
+test-cluster: tools ## two complete Debian machines: Pacemaker with MariaDB, and the tutorials (ONLY=name)
+	@$(SCRIPTS)/setup.sh cluster
+	@mkdir -p build && path=$$($(SCRIPTS)/build-module.sh full) && cp "$$path" build/drbd-full.ko
+	@cargo test -p drbd-tests --features vm --test cluster -- --test-threads $(or $(JOBS),1) --nocapture $(ONLY)
 
 demo: all testbed ## two machines: full sync, role switch, a lost node and its return
 	@$(CARGO_TARGET)/debug/testbed demo $(if $(KEEP),--keep)

@@ -1,7 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# build-module.sh [stock|debug]: builds drbd.ko of this checkout in the build root and prints
-# where it is. "debug" builds against the kernel of debug-kernel.sh.
+# build-module.sh [stock|full|debug]: builds drbd.ko of this checkout in the build root and prints
+# where it is. "full" is for the full flavour of the stock kernel (setup.sh cluster), "debug" for the
+# kernel of debug-kernel.sh.
 TOP=$(cd "$(dirname "$0")/../.." && pwd)
 . "$TOP/qemu-testbed/scripts/common.sh"
 flavour=${1:-stock}
@@ -10,8 +11,9 @@ out=/build/module-$flavour-$key
 mkdir -p "$ROOT/build/source-$key" "$ROOT$out"
 case $flavour in
 stock) tree=/usr/src/linux-source-7.2; release="LOCALVERSION= KERNELRELEASE=$(kernel_release)" ;;
+full) tree=/build/kernel-full; release="LOCALVERSION= KERNELRELEASE=$(full_release)" ;;
 debug) tree=/build/debug-kernel; release="LOCALVERSION=" ;;
-*) die "unknown flavour $flavour: stock or debug" ;;
+*) die "unknown flavour $flavour: stock, full or debug" ;;
 esac
 log=$CACHE/log/module-$flavour-$key.log; mkdir -p "$CACHE/log"
 unshare -m sh -ec 'mount -t proc proc "$0/proc"; mount --bind "$1" "$0/build/source-$2"; mount --bind /dev "$0/dev"

@@ -27,3 +27,6 @@ in_root() {
 }
 
 kernel_release() { cat "$CACHE/kernel-release"; }
+
+# The same kernel with all drivers and file systems: the flavour without a name.
+full_release() { kernel_release | sed 's/-cloud-/-/'; }

@@ -4,6 +4,9 @@
 #   root/      a Debian 13 root with compilers, kernel headers and source, QEMU, drbd-utils
 #   root/usr/src/linux-source-*   the kernel tree with its Rust metadata rebuilt and checked
 #   vm/        kernel, base.cpio and the stock drbd.ko for the virtual machines
+# "setup.sh cluster" also makes what the two Debian machines of `make test-cluster` need:
+#   root/build/kernel-full   the tree of the full flavour of the kernel, with its Rust metadata
+#   cluster/                 their disk image, kernel and initramfs (cluster-image.sh)
 # Each step leaves a stamp with the versions in its name, so a second run does nothing.
 # The cache can be deleted at any time. Needs root, apt and cargo; installs debootstrap.
 TOP=$(cd "$(dirname "$0")/../.." && pwd)
@@ -79,21 +82,51 @@ kernel_packages() {
 }
 
 # Debian's headers lack the Rust metadata: rebuild rust/ with the same configuration, and make
-# sure that every symbol it exports is one the stock kernel has.
-kernel_tree() {
-	local release stamp tree headers; release=$(kernel_release)
-	stamp=$CACHE/tree-$release.done
-	[ -f "$stamp" ] && return
-	tree=$ROOT/usr/src/linux-source-7.2; headers=$ROOT/usr/src/linux-headers-$release
+# sure that every symbol it exports is one the stock kernel has. prepare_tree RELEASE TREE
+prepare_tree() {
+	local release=$1 tree=$ROOT$2 headers=$ROOT/usr/src/linux-headers-$1
 	say "kernel $release: rebuilding the Rust metadata (about a minute)"
-	[ -d "$tree" ] || tar -C "$ROOT/usr/src" -xf "$tree.tar.xz"
 	cp "$headers/.config" "$headers/Module.symvers" "$tree/"
-	quietly kernel-prepare.log in_root make -C /usr/src/linux-source-7.2 CC=$GCC HOSTCC=$GCC \
+	quietly kernel-prepare.log in_root make -C "$2" CC=$GCC HOSTCC=$GCC \
 		LOCALVERSION= KERNELRELEASE="$release" olddefconfig
-	quietly kernel-prepare.log in_root make -j"$(nproc)" -C /usr/src/linux-source-7.2 CC=$GCC HOSTCC=$GCC \
+	quietly kernel-prepare.log in_root make -j"$(nproc)" -C "$2" CC=$GCC HOSTCC=$GCC \
 		LOCALVERSION= KERNELRELEASE="$release" prepare modules_prepare
 	cp "$headers/Module.symvers" "$tree/"
 	check_symbols "$tree"
+}
+
+kernel_tree() {
+	local release stamp; release=$(kernel_release)
+	stamp=$CACHE/tree-$release.done
+	[ -f "$stamp" ] && return
+	[ -d "$ROOT/usr/src/linux-source-7.2" ] || tar -C "$ROOT/usr/src" -xf "$ROOT/usr/src/linux-source-7.2.tar.xz"
+	prepare_tree "$release" /usr/src/linux-source-7.2
+	touch "$stamp"
+}
+
+# The full flavour of the same kernel. Its tree holds the headers, scripts and Rust sources
+# only: what prepares metadata and builds one module needs no driver.
+full_tree() {
+	local release stamp tree=$ROOT/build/kernel-full; release=$(full_release)
+	stamp=$CACHE/tree-$release.done
+	[ -f "$stamp" ] && return
+	say "kernel $release: headers and source"
+	quietly apt-full.log in_root env DEBIAN_FRONTEND=noninteractive apt-get -qy install \
+		--no-install-recommends "linux-headers-$release"
+	rm -rf "$tree"; mkdir -p "$tree"
+	tar -C "$tree" --strip-components=1 --exclude='*/drivers/*.[cS]' --exclude='*/drivers/gpu/drm/amd/*.h' --exclude='*/sound/*.[ch]' \
+		--exclude='*/fs/*.c' --exclude='*/net/*.c' --exclude='*/tools/testing/*' --exclude='*/Documentation/*.rst' \
+		--exclude='*/arch/[!x]*/*.[chS]' --exclude='*/arch/*.dts*' -xf "$ROOT/usr/src/linux-source-7.2.tar.xz"
+	prepare_tree "$release" /build/kernel-full
+	touch "$stamp"
+}
+
+cluster_image() {
+	local release stamp; release=$(full_release)
+	stamp=$CACHE/cluster-$release-$(sha256sum "$TOP/qemu-testbed/scripts/cluster-image.sh" | cut -c1-12).done
+	[ -f "$stamp" ] && return
+	rm -f "$CACHE"/cluster-*.done
+	bash "$TOP/qemu-testbed/scripts/cluster-image.sh" "$(mirror)" || die "no image for the cluster"
 	touch "$stamp"
 }
 
@@ -121,4 +154,8 @@ choose_kernel
 kernel_packages
 kernel_tree
 vm_base
+if [ "${1:-}" = cluster ]; then
+	full_tree
+	cluster_image
+fi
 say "ready: kernel $(kernel_release), cache $CACHE"

@@ -9,15 +9,18 @@
 
 pub mod agent;
 pub mod bench;
+pub mod boot_files;
 pub mod cpio;
 pub mod demo;
 pub mod kernel_log;
 pub mod pair;
 pub mod qmp;
+pub mod systems;
 pub mod testbed;
 pub mod vm;
 
 pub use agent::Output;
 pub use pair::{Driver, Pair, PairOptions};
+pub use systems::{SystemOptions, Systems};
 pub use testbed::Testbed;
-pub use vm::{Vm, VmOptions};
+pub use vm::{Link, Vm, VmOptions};

@@ -3,7 +3,7 @@
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use qemu_testbed::{bench, demo, Driver, Pair, PairOptions, Testbed};
+use qemu_testbed::{bench, demo, Driver, Pair, PairOptions, SystemOptions, Systems, Testbed};
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -43,6 +43,18 @@ enum Command {
         #[arg(long, default_value = "")]
         net: String,
     },
+    /// Boot two complete Debian machines and act on the lines of standard input.
+    Systems {
+        /// Configuration file both get as /etc/drbd.d/r0.res.
+        #[arg(long)]
+        resource: Option<PathBuf>,
+        /// File both get as /etc/corosync/corosync.conf; starts the cluster at boot.
+        #[arg(long)]
+        corosync: Option<PathBuf>,
+        /// Keep Debian's drbd-utils instead of installing our tools over them.
+        #[arg(long)]
+        debian_tools: bool,
+    },
     /// Count instructions per operation of our module and of the C module.
     Bench {
         /// QEMU plugin made from bench/count.c.
@@ -75,6 +87,11 @@ fn main() -> ExitCode {
             our_tools,
             net,
         } => run(&script, [&node1, &node2], our_tools, &net),
+        Command::Systems {
+            resource,
+            corosync,
+            debian_tools,
+        } => systems([resource, corosync], debian_tools),
         Command::Bench {
             plugin,
             load,
@@ -152,6 +169,53 @@ fn run(script: &std::path::Path, drivers: [&str; 2], our_tools: bool, net: &str)
     }
     pair.finish()?;
     worst
+}
+
+/// Lines `1 COMMAND` and `2 COMMAND` run on that machine; `cut N` and `mend N` act on cable N
+/// of the first, `kill M`, `boot M` and `ready M` on machine M.
+fn systems(files: [Option<PathBuf>; 2], debian_tools: bool) -> Result<()> {
+    let bed = Testbed::open_cluster()?;
+    let mut options = SystemOptions::new("systems");
+    options.our_tools = !debian_tools;
+    options.cluster_stack = files[1].is_some();
+    for (path, place) in files
+        .iter()
+        .zip(["etc/drbd.d/r0.res", "etc/corosync/corosync.conf"])
+    {
+        if let Some(path) = path {
+            options.files.push((place.into(), std::fs::read(path)?));
+        }
+    }
+    let mut pair = Systems::boot(&bed, &options)?;
+    println!("ready");
+    for line in std::io::stdin().lines() {
+        let line = line?;
+        println!("\n> {line}");
+        let (verb, rest) = line.split_once(' ').unwrap_or((&line, ""));
+        let node = if verb == "2" || rest.trim() == "2" {
+            &mut pair.b
+        } else {
+            &mut pair.a
+        };
+        let cable = || rest.trim().parse().unwrap_or(0);
+        let done = match verb {
+            "" => Ok(()),
+            "cut" => pair.a.set_link_number(cable(), false),
+            "mend" => pair.a.set_link_number(cable(), true),
+            "kill" => {
+                node.power_cut();
+                Ok(())
+            }
+            "boot" => node.boot(),
+            "ready" => node.wait_ready(),
+            "start" => pair.a.start_command(rest),
+            _ => node.run(rest).map(|o| print!("{}[exit {}]\n", o.text, o.code)),
+        };
+        if let Err(error) = done {
+            println!("[{error:#}]");
+        }
+    }
+    pair.finish()
 }
 
 fn dmesg(console: &str) -> String {

@@ -2,7 +2,7 @@
 //! Two machines with one replicated disk between them, `node1` and `node2`.
 
 use crate::testbed::Testbed;
-use crate::vm::{Vm, VmOptions};
+use crate::vm::{Link, Vm, VmOptions};
 use anyhow::{bail, Context, Result};
 use std::fs;
 use std::io::Read;
@@ -92,11 +92,12 @@ impl Pair {
                 },
                 our_tools: options.our_tools[index],
                 disks_mib: vec![options.disk_mib; options.disks],
-                link: Some((
-                    format!("10.0.0.{own}"),
-                    folder.join(format!("link{own}")),
-                    folder.join(format!("link{peer}")),
-                )),
+                scsi: false,
+                links: vec![Link {
+                    address: format!("10.0.0.{own}"),
+                    own: folder.join(format!("link{own}")),
+                    peer: folder.join(format!("link{peer}")),
+                }],
                 memory_mib: 512,
                 processors: 2,
                 append: String::new(),

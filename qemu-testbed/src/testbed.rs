@@ -10,6 +10,9 @@ use std::process::Command;
 pub enum Flavour {
     /// The stock Debian kernel.
     Stock,
+    /// The full flavour of the stock kernel on a complete Debian system with systemd
+    /// (`scripts/setup.sh cluster`).
+    Full,
     /// Our build with lockdep and other checkers (`scripts/debug-kernel.sh`).
     Debug,
 }
@@ -34,15 +37,27 @@ impl Testbed {
     /// # Errors
     /// What is missing and which command makes it.
     pub fn open() -> Result<Self> {
-        let cache = cache_folder()?;
-        let flavour = match std::env::var("DRBD_RS_FLAVOUR").as_deref() {
+        Self::with_flavour(match std::env::var("DRBD_RS_FLAVOUR").as_deref() {
             Ok("debug") => Flavour::Debug,
             _ => Flavour::Stock,
-        };
+        })
+    }
+
+    /// The same for complete Debian machines; `DRBD_RS_FLAVOUR` has no meaning here.
+    ///
+    /// # Errors
+    /// What is missing and which command makes it.
+    pub fn open_cluster() -> Result<Self> {
+        Self::with_flavour(Flavour::Full)
+    }
+
+    fn with_flavour(flavour: Flavour) -> Result<Self> {
+        let cache = cache_folder()?;
         let module = match std::env::var_os("DRBD_RS_MODULE") {
             Some(path) => PathBuf::from(path),
             None => checkout()?.join("build").join(match flavour {
                 Flavour::Stock => "drbd.ko",
+                Flavour::Full => "drbd-full.ko",
                 Flavour::Debug => "drbd-debug.ko",
             }),
         };
@@ -56,11 +71,12 @@ impl Testbed {
             tools,
             flavour,
         };
-        for (path, made_by) in [
-            (bed.base(), "make setup"),
-            (bed.kernel(), "make setup (or make debug-kernel)"),
-            (bed.module.clone(), "make all"),
-        ] {
+        let made_by = match flavour {
+            Flavour::Stock => "make all",
+            Flavour::Full => "make test-cluster",
+            Flavour::Debug => "make test-debug",
+        };
+        for path in [bed.base(), bed.kernel(), bed.module.clone()] {
             if !path.exists() {
                 bail!("{} is missing: run `{made_by}`", path.display());
             }
@@ -70,13 +86,27 @@ impl Testbed {
 
     /// Base initramfs.
     pub fn base(&self) -> PathBuf {
-        self.cache.join("vm/base.cpio")
+        self.cache.join(match self.flavour {
+            Flavour::Full => "cluster/initrd.cpio",
+            _ => "vm/base.cpio",
+        })
+    }
+
+    /// Disk image under every Debian machine.
+    pub fn root_image(&self) -> PathBuf {
+        self.cache.join("cluster/base.img")
+    }
+
+    /// File with the release of the full flavour's kernel.
+    pub fn release_file(&self) -> PathBuf {
+        self.cache.join("cluster/release")
     }
 
     /// Kernel image.
     pub fn kernel(&self) -> PathBuf {
         match self.flavour {
             Flavour::Stock => self.cache.join("vm/vmlinuz"),
+            Flavour::Full => self.cache.join("cluster/vmlinuz"),
             Flavour::Debug => self
                 .cache
                 .join("root/build/debug-kernel/arch/x86/boot/bzImage"),
@@ -86,7 +116,7 @@ impl Testbed {
     /// Modules of the debug kernel that tests load, empty for the stock kernel (its base
     /// has them).
     pub fn extra_modules(&self) -> Vec<PathBuf> {
-        if self.flavour == Flavour::Stock {
+        if self.flavour != Flavour::Debug {
             return Vec::new();
         }
         let tree = self.cache.join("root/build/debug-kernel/drivers");
@@ -104,22 +134,30 @@ impl Testbed {
 
     /// The C driver of the same kernel.
     pub fn c_module(&self) -> PathBuf {
-        self.cache.join("vm/drbd-c.ko")
+        self.cache.join(match self.flavour {
+            Flavour::Full => "cluster/drbd-c.ko",
+            _ => "vm/drbd-c.ko",
+        })
     }
 
-    /// A QEMU command of the build root, run through that root's own dynamic linker.
-    pub fn qemu(&self) -> Command {
+    /// A program of the build root, run through that root's own dynamic linker.
+    pub fn program(&self, path: &str) -> Command {
         let root = self.cache.join("root");
         let mut command = Command::new(root.join("usr/lib64/ld-linux-x86-64.so.2"));
         command
             .arg("--library-path")
             .arg(root.join("usr/lib/x86_64-linux-gnu"))
-            .arg(root.join("usr/bin/qemu-system-x86_64"))
-            .arg("-L")
-            .arg(root.join("usr/share/qemu"))
-            .arg("-L")
-            .arg(root.join("usr/share/seabios"))
+            .arg(root.join(path))
             .env_remove("LD_PRELOAD");
+        command
+    }
+
+    /// A QEMU command of the build root.
+    pub fn qemu(&self) -> Command {
+        let share = self.cache.join("root/usr/share");
+        let mut command = self.program("usr/bin/qemu-system-x86_64");
+        command.arg("-L").arg(share.join("qemu"));
+        command.arg("-L").arg(share.join("seabios"));
         command
     }
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 //! One virtual machine: boots, runs commands, can lose its power.
 
-use crate::agent::{Agent, Output, GUEST_LOOP};
-use crate::cpio::Archive;
+use crate::agent::{Agent, Output};
+use crate::boot_files;
 use crate::kernel_log;
 use crate::qmp::Qmp;
 use crate::testbed::{Flavour, Testbed};
@@ -26,8 +26,10 @@ pub struct VmOptions {
     pub our_tools: bool,
     /// Backing disks /dev/vda, /dev/vdb ...: raw files, created sparse when missing.
     pub disks_mib: Vec<u64>,
-    /// Own address and the two datagram sockets (own, peer's) of the link.
-    pub link: Option<(String, PathBuf, PathBuf)>,
+    /// The disks are SCSI disks, /dev/sda, /dev/sdb ... (full flavour only).
+    pub scsi: bool,
+    /// Network interfaces eth0, eth1 ...
+    pub links: Vec<Link>,
     /// Memory in MiB.
     pub memory_mib: u32,
     /// Virtual processors.
@@ -38,6 +40,17 @@ pub struct VmOptions {
     pub files: Vec<(String, Vec<u8>)>,
     /// Count executed instructions with this plugin into this file; needs one processor.
     pub counting: Option<(PathBuf, PathBuf)>,
+}
+
+/// One end of a cable between two machines.
+#[derive(Clone, Debug)]
+pub struct Link {
+    /// Own IPv4 address, in a network of 24 bits.
+    pub address: String,
+    /// Datagram socket of this end.
+    pub own: PathBuf,
+    /// Datagram socket of the other end.
+    pub peer: PathBuf,
 }
 
 /// A machine, running or without power.
@@ -57,38 +70,10 @@ struct Running {
 
 /// Longest time a boot may take, generous for a loaded machine.
 const BOOT_LIMIT: Duration = Duration::from_secs(120);
+/// The same with systemd.
+const SYSTEM_BOOT_LIMIT: Duration = Duration::from_secs(400);
 /// Limit of [`Vm::run`].
 const COMMAND_LIMIT: Duration = Duration::from_secs(120);
-
-const INIT_HEAD: &str = r#"#!/bin/sh
-export PATH=/usr/local/sbin:/bin:/sbin:/usr/bin:/usr/sbin:/usr/lib/drbd HOME=/root TERM=vt100
-mount -t proc proc /proc; mount -t sysfs sys /sys; mount -t devtmpfs dev /dev
-mkdir -p /dev/pts; mount -t devpts devpts /dev/pts 2>/dev/null
-mount -t debugfs debug /sys/kernel/debug 2>/dev/null
-mkdir -p /run /var/lock /var/run/drbd /var/lib/drbd /run/lock
-tree=/lib/modules/$(uname -r); dep=$tree/modules.dep
-if [ ! -f $dep ]; then
-    # the debug kernel: its few modules come with the overlay
-    mkdir -p $tree/kernel
-    mv /overlay/modules/*.ko $tree/kernel/ 2>/dev/null
-    for m in brd dm-mod; do echo "kernel/$m.ko:"; done > $dep
-    for m in dm-delay dm-flakey; do echo "kernel/$m.ko: kernel/dm-mod.ko"; done >> $dep
-    needs=
-else
-    needs=kernel/lru_cache.ko
-fi
-mkdir -p $tree/updates
-mv /overlay/drbd.ko $tree/updates/drbd.ko
-sed -i '/drbd\.ko:/d' $dep
-echo "updates/drbd.ko: $needs" >> $dep
-for m in failover net_failover virtio_net virtio_blk virtio-rng; do modprobe -q $m 2>/dev/null; done
-hostname -F /etc/hostname
-ip link set lo up
-echo 30 > /proc/sys/kernel/hung_task_timeout_secs 2>/dev/null
-[ -f /overlay/address ] && { ip addr add $(cat /overlay/address)/24 dev eth0; ip link set eth0 up; }
-[ -f /overlay/shell ] && (while :; do setsid sh -c 'exec sh </dev/ttyS0 >/dev/ttyS0 2>&1'; sleep 1; done) &
-port=/dev/$(ls /sys/class/virtio-ports 2>/dev/null | head -n 1)
-"#;
 
 impl Vm {
     /// Creates the disks that are missing and boots.
@@ -110,7 +95,8 @@ impl Vm {
         }
         self.boots += 1;
         let initrd = self.file("initrd");
-        self.write_initrd(&initrd)?;
+        let image = boot_files::initrd(&self.bed, &self.options)?;
+        fs::write(&initrd, image).with_context(|| format!("writing {}", initrd.display()))?;
         let (agent_path, qmp_path) = (self.file("agent"), self.file("qmp"));
         for path in [&agent_path, &qmp_path, &self.file("console.sock")] {
             let _ = fs::remove_file(path);
@@ -134,13 +120,22 @@ impl Vm {
                 return Err(error.context(format!("QEMU said: {said}")));
             }
         };
-        let mut running = Running {
+        let running = Running {
             child,
             agent: Agent::new(agent)?,
             qmp: Qmp::new(qmp)?,
         };
-        let ready = running.agent.wait_ready(BOOT_LIMIT);
         self.running = Some(running);
+        self.wait_ready()
+    }
+
+    /// Waits until the machine takes commands, after it was started or rebooted itself.
+    pub fn wait_ready(&mut self) -> Result<()> {
+        let limit = match self.bed.flavour {
+            Flavour::Full => SYSTEM_BOOT_LIMIT,
+            _ => BOOT_LIMIT,
+        };
+        let ready = self.powered()?.agent.wait_ready(limit);
         ready.with_context(|| {
             let console = self.console();
             let from = console.len().saturating_sub(3000);
@@ -236,11 +231,15 @@ impl Vm {
         }
     }
 
-    /// Cuts or mends the network link, as if the cable were pulled.
+    /// Cuts or mends the first network link, as if the cable were pulled.
     pub fn set_link(&mut self, up: bool) -> Result<()> {
-        self.powered()?
-            .qmp
-            .execute("set_link", serde_json::json!({"name": "net0", "up": up}))?;
+        self.set_link_number(0, up)
+    }
+
+    /// Cuts or mends network link `number`, counted from 0.
+    pub fn set_link_number(&mut self, number: usize, up: bool) -> Result<()> {
+        let arguments = serde_json::json!({"name": format!("net{number}"), "up": up});
+        self.powered()?.qmp.execute("set_link", arguments)?;
         Ok(())
     }
 
@@ -334,52 +333,6 @@ impl Vm {
             .join(format!("{}-{suffix}", self.options.name))
     }
 
-    fn write_initrd(&self, path: &Path) -> Result<()> {
-        let options = &self.options;
-        let mut archive = Archive::new();
-        archive.directory("overlay");
-        archive.file("overlay/drbd.ko", &read(&options.module)?);
-        let extra = self.bed.extra_modules();
-        if !extra.is_empty() {
-            archive.directory("overlay/modules");
-        }
-        for module in extra {
-            let name = module
-                .file_name()
-                .map(|n| n.to_string_lossy().into_owned())
-                .unwrap_or_default();
-            archive.file(&format!("overlay/modules/{name}"), &read(&module)?);
-        }
-        archive.file("etc/hostname", format!("{}\n", options.name).as_bytes());
-        if let Some((address, _, _)) = &options.link {
-            archive.file("overlay/address", format!("{address}\n").as_bytes());
-        }
-        if options.our_tools {
-            let tools = self
-                .bed
-                .tools
-                .as_ref()
-                .context("our tools are not built: run `make all`")?;
-            for folder in ["usr/local", "usr/local/sbin"] {
-                archive.directory(folder);
-            }
-            archive.file("usr/local/sbin/drbdadm", &read(tools)?);
-            for name in ["drbdsetup", "drbdmeta"] {
-                archive.symlink(&format!("usr/local/sbin/{name}"), "drbdadm");
-            }
-        }
-        for (name, content) in &options.files {
-            archive.file(name, content);
-        }
-        archive.file("init", format!("{INIT_HEAD}{GUEST_LOOP}").as_bytes());
-        let mut image = read(&self.bed.base())?;
-        while image.len() % 4 != 0 {
-            image.push(0);
-        }
-        image.extend_from_slice(&archive.finish());
-        fs::write(path, image).with_context(|| format!("writing {}", path.display()))
-    }
-
     fn command(&self, initrd: &Path) -> Result<std::process::Command> {
         let options = &self.options;
         let mut command = self.bed.qemu();
@@ -410,7 +363,6 @@ impl Vm {
             "max",
             "-nodefaults",
             "-nographic",
-            "-no-reboot",
             "-device",
             "virtio-rng-pci",
             "-device",
@@ -427,7 +379,8 @@ impl Vm {
             .arg(initrd)
             .arg("-append")
             .arg(format!(
-                "console=ttyS0 no_timer_check panic=-1 oops=panic mitigations=off loglevel=7 random.trust_cpu=on {}",
+                "console=ttyS0 no_timer_check panic=-1 oops=panic mitigations=off loglevel=7 random.trust_cpu=on {} {}",
+                boot_files::kernel_parameters(&self.bed),
                 options.append
             ));
         let socket = |id: &str, path: PathBuf| {
@@ -449,33 +402,74 @@ impl Vm {
                 "unix:{},server=on,wait=off",
                 self.file("qmp").display()
             ));
+        if options.scsi {
+            command.args(["-device", "virtio-scsi-pci,id=scsi"]);
+        }
         for (index, size_mib) in options.disks_mib.iter().enumerate() {
             let path = self.disk(index);
             if !path.exists() {
                 fs::File::create(&path)?.set_len(size_mib << 20)?;
             }
-            command.arg("-drive").arg(format!(
-                "file={},if=virtio,format=raw,cache=writeback,discard=unmap",
-                path.display()
-            ));
+            command
+                .arg("-drive")
+                .arg(format!(
+                    "file={},if=none,id=disk{index},format=raw,cache=writeback,discard=unmap",
+                    path.display()
+                ))
+                .arg("-device")
+                .arg(if options.scsi {
+                    format!("scsi-hd,bus=scsi.0,scsi-id={index},drive=disk{index}")
+                } else {
+                    format!("virtio-blk-pci,drive=disk{index}")
+                });
         }
-        if let Some((address, own, peer)) = &options.link {
-            let _ = fs::remove_file(own);
-            let last = address.rsplit('.').next().unwrap_or("1");
+        if self.bed.flavour == Flavour::Full {
+            self.root_disk(&mut command)?;
+        } else {
+            command.arg("-no-reboot");
+        }
+        for (number, link) in options.links.iter().enumerate() {
+            let _ = fs::remove_file(&link.own);
+            let last = link.address.rsplit('.').next().unwrap_or("1");
             command
                 .arg("-netdev")
                 .arg(format!(
-                    "dgram,id=net0,local.type=unix,local.path={},remote.type=unix,remote.path={}",
-                    own.display(),
-                    peer.display()
+                    "dgram,id=net{number},local.type=unix,local.path={},remote.type=unix,remote.path={}",
+                    link.own.display(),
+                    link.peer.display()
                 ))
                 .arg("-device")
                 .arg(format!(
-                    "virtio-net-pci,netdev=net0,id=nic0,mac=52:54:00:00:00:{:02x}",
+                    "virtio-net-pci,netdev=net{number},id=nic{number},mac=52:54:00:00:{number:02x}:{:02x}",
                     last.parse::<u8>().unwrap_or(1)
                 ));
         }
         Ok(command)
+    }
+
+    /// The disk with the Debian system: an overlay of the common image, made at the first boot
+    /// and kept over the later ones. The guest finds it by its label.
+    fn root_disk(&self, command: &mut std::process::Command) -> Result<()> {
+        let overlay = self.file("root.qcow2");
+        if !overlay.exists() {
+            let done = self
+                .bed
+                .program("usr/bin/qemu-img")
+                .args(["create", "-q", "-f", "qcow2", "-F", "raw", "-b"])
+                .args([self.bed.root_image(), overlay.clone()])
+                .output()?;
+            if !done.status.success() {
+                bail!("qemu-img: {}", String::from_utf8_lossy(&done.stderr));
+            }
+        }
+        command
+            .arg("-drive")
+            .arg(format!(
+                "file={},if=none,id=root,format=qcow2,cache=unsafe",
+                overlay.display()
+            ))
+            .args(["-device", "virtio-blk-pci,drive=root"]);
+        Ok(())
     }
 }
 
@@ -483,10 +477,6 @@ impl Drop for Vm {
     fn drop(&mut self) {
         self.power_cut();
     }
-}
-
-fn read(path: &Path) -> Result<Vec<u8>> {
-    fs::read(path).with_context(|| format!("reading {}", path.display()))
 }
 
 fn connect(path: &Path, child: &mut Child) -> Result<UnixStream> {

@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The initramfs a machine boots: the cached base, followed by an overlay with its own files.
+//!
+//! On the stock and the debug kernel the initramfs is the whole system. On the full flavour
+//! it only copies the overlay into the root disk, at the machine's first boot, and hands over
+//! to systemd.
+
+use crate::agent::GUEST_LOOP;
+use crate::cpio::Archive;
+use crate::testbed::{Flavour, Testbed};
+use crate::vm::VmOptions;
+use anyhow::{Context, Result};
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+const INIT_HEAD: &str = r#"#!/bin/sh
+export PATH=/usr/local/sbin:/bin:/sbin:/usr/bin:/usr/sbin:/usr/lib/drbd HOME=/root TERM=vt100
+mount -t proc proc /proc; mount -t sysfs sys /sys; mount -t devtmpfs dev /dev
+mkdir -p /dev/pts; mount -t devpts devpts /dev/pts 2>/dev/null
+mount -t debugfs debug /sys/kernel/debug 2>/dev/null
+mkdir -p /run /var/lock /var/run/drbd /var/lib/drbd /run/lock
+tree=/lib/modules/$(uname -r); dep=$tree/modules.dep
+if [ ! -f $dep ]; then
+    # the debug kernel: its few modules come with the overlay
+    mkdir -p $tree/kernel
+    mv /overlay/modules/*.ko $tree/kernel/ 2>/dev/null
+    for m in brd dm-mod; do echo "kernel/$m.ko:"; done > $dep
+    for m in dm-delay dm-flakey; do echo "kernel/$m.ko: kernel/dm-mod.ko"; done >> $dep
+    needs=
+else
+    needs=kernel/lru_cache.ko
+fi
+mkdir -p $tree/updates
+mv /overlay/drbd.ko $tree/updates/drbd.ko
+sed -i '/drbd\.ko:/d' $dep
+echo "updates/drbd.ko: $needs" >> $dep
+for m in failover net_failover virtio_net virtio_blk virtio-rng; do modprobe -q $m 2>/dev/null; done
+hostname -F /etc/hostname
+ip link set lo up
+echo 30 > /proc/sys/kernel/hung_task_timeout_secs 2>/dev/null
+[ -f /overlay/address ] && { ip addr add $(cat /overlay/address)/24 dev eth0; ip link set eth0 up; }
+[ -f /overlay/shell ] && (while :; do setsid sh -c 'exec sh </dev/ttyS0 >/dev/ttyS0 2>&1'; sleep 1; done) &
+port=/dev/$(ls /sys/class/virtio-ports 2>/dev/null | head -n 1)
+"#;
+
+/// Agent of a machine with systemd; a service of the image starts it.
+const SERVICE_HEAD: &str = "port=$(ls -d /dev/virtio-ports/agent /dev/vport* 2>/dev/null | head -n 1)\n";
+
+/// What the kernel command line needs beside the console.
+pub fn kernel_parameters(bed: &Testbed) -> &'static str {
+    match bed.flavour {
+        Flavour::Full => "net.ifnames=0 systemd.show_status=0 audit=0 tsc=reliable",
+        _ => "",
+    }
+}
+
+/// The image for QEMU's `-initrd`.
+pub fn initrd(bed: &Testbed, options: &VmOptions) -> Result<Vec<u8>> {
+    let mut image = read(&bed.base())?;
+    while image.len() % 4 != 0 {
+        image.push(0);
+    }
+    image.extend_from_slice(&match bed.flavour {
+        Flavour::Full => system_overlay(bed, options)?,
+        _ => overlay(bed, options)?,
+    });
+    Ok(image)
+}
+
+fn tools<'a>(bed: &'a Testbed) -> Result<&'a Path> {
+    let tools = bed.tools.as_deref();
+    tools.context("our tools are not built: run `make all`")
+}
+
+fn overlay(bed: &Testbed, options: &VmOptions) -> Result<Vec<u8>> {
+    let mut archive = Archive::new();
+    archive.directory("overlay");
+    archive.file("overlay/drbd.ko", &read(&options.module)?);
+    let extra = bed.extra_modules();
+    if !extra.is_empty() {
+        archive.directory("overlay/modules");
+    }
+    for module in extra {
+        let name = module
+            .file_name()
+            .map(|n| n.to_string_lossy().into_owned())
+            .unwrap_or_default();
+        archive.file(&format!("overlay/modules/{name}"), &read(&module)?);
+    }
+    archive.file("etc/hostname", format!("{}\n", options.name).as_bytes());
+    if let Some(link) = options.links.first() {
+        archive.file("overlay/address", format!("{}\n", link.address).as_bytes());
+    }
+    if options.our_tools {
+        for folder in ["usr/local", "usr/local/sbin"] {
+            archive.directory(folder);
+        }
+        archive.file("usr/local/sbin/drbdadm", &read(tools(bed)?)?);
+        for name in ["drbdsetup", "drbdmeta"] {
+            archive.symlink(&format!("usr/local/sbin/{name}"), "drbdadm");
+        }
+    }
+    for (name, content) in &options.files {
+        archive.file(name, content);
+    }
+    archive.file("init", format!("{INIT_HEAD}{GUEST_LOOP}").as_bytes());
+    Ok(archive.finish())
+}
+
+/// Files of one Debian machine, below `overlay/`, with the folders above them.
+struct System {
+    archive: Archive,
+    folders: BTreeSet<String>,
+}
+
+impl System {
+    fn folders_of(&mut self, path: &str) {
+        for (at, _) in path.match_indices('/') {
+            if self.folders.insert(path[..at].to_owned()) {
+                self.archive.directory(&path[..at]);
+            }
+        }
+    }
+
+    fn file(&mut self, path: &str, content: &[u8]) {
+        let path = format!("overlay/{path}");
+        self.folders_of(&path);
+        self.archive.file(&path, content);
+    }
+
+    fn symlink(&mut self, path: &str, target: &str) {
+        let path = format!("overlay/{path}");
+        self.folders_of(&path);
+        self.archive.symlink(&path, target);
+    }
+}
+
+fn system_overlay(bed: &Testbed, options: &VmOptions) -> Result<Vec<u8>> {
+    let mut system = System {
+        archive: Archive::new(),
+        folders: BTreeSet::new(),
+    };
+    let release = fs::read_to_string(bed.release_file()).context("reading the kernel release")?;
+    let release = release.trim();
+    let module = format!("usr/lib/modules/{release}/updates/drbd.ko");
+    system.file(&module, &read(&options.module)?);
+    system.file("etc/hostname", format!("{}\n", options.name).as_bytes());
+    for (number, link) in options.links.iter().enumerate() {
+        let network = format!(
+            "[Match]\nName=eth{number}\n[Network]\nAddress={}/24\nLinkLocalAddressing=no\n\
+             ConfigureWithoutCarrier=yes\nIgnoreCarrierLoss=yes\n",
+            link.address
+        );
+        let path = format!("etc/systemd/network/10-eth{number}.network");
+        system.file(&path, network.as_bytes());
+    }
+    let agent = format!("{SERVICE_HEAD}{GUEST_LOOP}");
+    system.file("usr/lib/testbed/agent", agent.as_bytes());
+    if options.our_tools {
+        system.file("usr/sbin/drbdadm", &read(tools(bed)?)?);
+        for name in ["drbdsetup", "drbdmeta"] {
+            system.symlink(&format!("usr/sbin/{name}"), "drbdadm");
+        }
+    }
+    for (name, content) in &options.files {
+        system.file(name.trim_start_matches('/'), content);
+    }
+    Ok(system.archive.finish())
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).with_context(|| format!("reading {}", path.display()))
+}
