@@ -16,7 +16,7 @@ target=/build/cluster                   # in the build root, removed at the end
 image=$ROOT$target; out=$CACHE/cluster
 packages="systemd-sysv udev dbus kmod xz-utils iproute2 iputils-ping procps psmisc init-system-helpers
 	corosync pacemaker pacemaker-cli-utils crmsh resource-agents mariadb-server
-	drbd-utils lvm2 xfsprogs e2fsprogs ocfs2-tools"
+	drbd-utils lvm2 xfsprogs e2fsprogs ocfs2-tools fdisk heartbeat"
 masked="apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer e2scrub_reap.service
 	fstrim.timer logrotate.timer man-db.timer getty@tty1.service serial-getty@ttyS0.service
 	systemd-timesyncd.service systemd-hwdb-update.service
@@ -69,7 +69,7 @@ END
 ln -sf /etc/systemd/system/testbed-agent.service "$image/etc/systemd/system/multi-user.target.wants/"
 mount_proc systemctl -q enable systemd-networkd
 # Pacemaker starts these, or the test that wants them
-for unit in mariadb drbd ocfs2 o2cb; do mount_proc systemctl -q disable "$unit.service"; done
+for unit in mariadb drbd ocfs2 o2cb heartbeat; do mount_proc systemctl -q disable "$unit.service"; done
 # drivers of devices that no test uses
 for name in ahci iTCO_wdt i2c_i801 lpc_ich psmouse pcspkr kvm_amd kvm_intel ccp cfg80211 serio_raw evdev aesni_intel; do
 	echo "blacklist $name"
