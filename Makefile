@@ -64,11 +64,7 @@ test-packages: setup deb ## the packages on a fresh Debian 13: install, DKMS, re
 test: all test-fast test-vm ## every test: unit, property, simulation, virtual machines
 
 test-fast: ## tests on the host only: unit, property, fixtures, simulation
-	@if command -v cargo-nextest >/dev/null; then \
-		cargo nextest run --workspace --no-fail-fast; \
-	else \
-		cargo test --workspace --no-fail-fast; \
-	fi
+	@tests/fast.sh
 
 test-vm: all ## tests in virtual machines: life cycle, pairs, interop with the C driver
 	@cargo test -p drbd-tests --features vm --test vm -- --test-threads $(or $(JOBS),2)
