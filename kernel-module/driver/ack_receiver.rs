@@ -207,7 +207,9 @@ fn block_ack(resource: &Arc<Resource>, device: &Arc<Device>, command: Command, a
         Command::WriteAck => Acknowledgement::Written,
         Command::RsWriteAck if !syncer => Acknowledgement::WrittenInSync,
         Command::NegAck if !syncer => Acknowledgement::Failed,
-        Command::RsWriteAck | Command::RsIsInSync => {
+        Command::RsIsInSync => return super::checksum::in_sync(device, ack),
+        Command::OvResult => return super::verify::receive_result(device, ack),
+        Command::RsWriteAck => {
             device.plane.lock().core.mark_in_sync(ack.sector, ack.size_bytes);
             return Ok(());
         }
@@ -219,6 +221,7 @@ fn block_ack(resource: &Arc<Resource>, device: &Arc<Device>, command: Command, a
             return Ok(());
         }
         Command::NegDReply => return neg_read(device, ack),
+        Command::NegRsDReply if super::verify::refused(device, ack) => return Ok(()),
         Command::NegRsDReply | Command::RsCancel => {
             forget_request(resource, device, ack, command == Command::NegRsDReply);
             return Ok(());
@@ -265,8 +268,8 @@ fn forget_request(resource: &Arc<Resource>, device: &Arc<Device>, ack: &BlockAck
         })
     };
     if let Some((size, (_, actions))) = done {
-        device.resync_in_flight.fetch_sub(size, Relaxed);
-        device.resync_pending.fetch_add(-1, Full);
+        device.answered(size);
+        device.settled();
         if failed {
             if let Some(volume) = resource.control.lock().volume(device.volume) {
                 volume.resync.failed_bits += u64::from(size.div_ceil(4096));

@@ -14,7 +14,7 @@ use super::volume::Volume;
 use crate::kapi::genl::{Cursor, DumpOutput, Handler, Reply, Request as Message};
 use drbd_core::genl::{command, container, ret, Attribute, Attributes, DiskConf, NetConf, ResourceOptions, FLAG_SET_DEFAULTS, NO_MINOR};
 use drbd_core::state::vector::word;
-use drbd_core::state::{Conn, Disk, Refusal, Request, Role};
+use drbd_core::state::{Conn, Disk, Request, Role};
 
 /// Entry of the family.
 pub(crate) struct Admin;
@@ -376,7 +376,7 @@ fn for_device(registry: &Arc<Registry>, message: &Message<'_>, device: &Arc<Devi
             resource.resize(device, container_of(message, container::RESIZE_PARMS))?;
             Done::ok()
         }
-        command::START_OV => Err(Refused::code(Refusal::NotSupported.code())),
+        command::START_OV => super::verify::start(message, resource, device),
         _ => Err(Refused::code(ret::PACKET_NR)),
     }
 }
@@ -461,6 +461,9 @@ fn change_disk_options(message: &Message<'_>, resource: &Arc<Resource>, device: 
     let table = drbd_core::genl::attributes::DISK_CONF;
     for invariant in [4, 5] {
         conf.numbers.set(table, invariant, old.numbers.get(table, invariant));
+    }
+    if let Some(disk) = control.volumes.get(index).and_then(|volume| volume.disk.as_ref()) {
+        super::checksum::sanitize(device.minor, &mut conf, &disk.backing);
     }
     // The size of the set of hot extents is fixed while the disk is attached.
     conf.numbers.set(table, 10, u64::from(old.al_extents()));

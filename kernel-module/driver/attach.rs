@@ -136,6 +136,7 @@ impl Resource {
         let layout = grown.unwrap_or(layout);
         let extents = conf.al_extents().clamp(67, layout.geometry.max_slots().max(67));
         conf.numbers.set(drbd_core::genl::attributes::DISK_CONF, 10, u64::from(extents));
+        super::checksum::sanitize(device.minor, &mut conf, &opened.backing);
         let own = layout.usable_sectors(opened.index, opened.backing.capacity_sectors());
         if own < conf.disk_sectors() {
             pr_err!("drbd{}: max capacity {} smaller than disk size {}\n", device.minor, own, conf.disk_sectors());

@@ -87,9 +87,12 @@ pub(crate) struct Connection {
     pub(crate) ping_wait: WaitQueue,
     /// The connection is ended by force: nothing at the disks is waited for.
     pub(crate) hurry: Atomic<bool>,
-    /// Writes of the peer that wait for earlier epochs to be on stable storage.
+    /// Writes of the peer that wait for earlier epochs to be on stable storage, and reads behind them.
     #[pin]
     held: SpinLockIrq<KVVec<Io<PeerIo>>>,
+    /// Held while work of the peer is started, so that a read does not pass a write that stands before it.
+    #[pin]
+    pub(crate) release: Mutex<()>,
     /// An epoch is finished and its disks have to be flushed.
     flush_wanted: Atomic<bool>,
     /// Options of the connection that threads look at without a lock.
@@ -131,6 +134,7 @@ impl Connection {
             ping_wait <- new_wait_queue!("drbd_ping"),
             hurry: Atomic::new(false),
             held <- new_spinlock_irq!(held, "drbd_held"),
+            release <- new_mutex!((), "drbd_release"),
             flush_wanted: Atomic::new(false),
             max_epoch_size: Atomic::new(2048),
             ko_count: Atomic::new(7),
@@ -291,7 +295,8 @@ impl Connection {
         loop {
             let item = self.queue.lock().take();
             let Some(item) = item else { break };
-            if matches!(item.what, Outgoing::Reply { .. }) {
+            if let Outgoing::Reply { io } = item.what {
+                super::peer_io::abandon(&io);
                 self.acks.lock().unreserve();
             }
         }
@@ -316,11 +321,12 @@ impl Connection {
         !self.held.lock().is_empty()
     }
 
-    /// Takes a held write whose epoch may run now.
+    /// Takes the oldest of what is held if it may run now: a write whose epoch may, a read.
     pub(crate) fn take_held(&self) -> Option<Io<PeerIo>> {
         let mut held = self.held.lock();
-        let oldest = held.first()?.epoch;
-        if !self.epochs_in.lock().may_submit(oldest) {
+        let oldest = held.first()?;
+        let write = matches!(oldest.kind, super::peer_io::Kind::Write(_));
+        if write && !self.epochs_in.lock().may_submit(oldest.epoch) {
             return None;
         }
         held.remove(0).ok()

@@ -8,6 +8,7 @@ use super::volume::Volume;
 use drbd_core::engine::gate::Gate;
 use drbd_core::engine::volume_read::ReadBalancing;
 use drbd_core::genl::DiskConf;
+use drbd_core::state::effects::EffectFacts;
 use drbd_core::state::names::Transition;
 use drbd_core::state::{effects, evaluate, needs_cluster_wide, Conn, Disk, Effects, Facts, Fencing, Kind, Refusal, Request, Role, State};
 use drbd_core::wire::Command;
@@ -116,13 +117,16 @@ impl Resource {
         let Some(volume) = control.volumes.get(index) else { return Err(Refusal::IsDiskless) };
         let old = volume.state;
         let free = volume.uuids().bitmap == 0;
-        let mut effects = effects::effects(&old, &new, free && volume.disk.is_some());
+        let facts = EffectFacts { bitmap_uuid_free: free && volume.disk.is_some(), version: control.version };
+        let mut effects = effects::effects_with(&old, &new, &facts);
         if control.after.reserve(1, GFP_KERNEL).is_err() {
             return Err(Refusal::InTransientState);
         }
         publish(control, index, false);
         let Some(volume) = control.volumes.get_mut(index) else { return Err(Refusal::IsDiskless) };
         volume.state = new;
+        super::verify::state_changes(volume, &old, facts.version);
+        super::resync::state_changes(volume, &old);
         if let Some(disk) = volume.disk.as_mut().filter(|_| new.disk >= Disk::Inconsistent) {
             let unmarked = disk.state_flags & !effects::md_flags(&new) & drbd_core::md::flags::PRIMARY != 0;
             disk.still_primary |= unmarked && effects.has(Effects::WRITE_BITMAP);

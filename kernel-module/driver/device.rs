@@ -98,6 +98,9 @@ pub(crate) struct Device {
     pub(crate) resync_in_flight: Atomic<u32>,
     /// Bits set when the peer was sent our generations last.
     pub(crate) told_bits: Atomic<u64>,
+    /// What the pace of resync and verify depends on.
+    #[pin]
+    pub(crate) pace: super::throttle::Pace,
     /// Size of the device while it has no disk, in sectors.
     pub(crate) exported_sectors: Atomic<u64>,
     /// Resync requests not finished ("pe" counts them too).
@@ -517,6 +520,7 @@ impl Device {
                 retries: Atomic::new(0),
                 resync_in_flight: Atomic::new(0),
                 told_bits: Atomic::new(0),
+                pace <- super::throttle::Pace::new()?,
                 exported_sectors: Atomic::new(0),
                 resync_pending: Atomic::new(0),
                 deferred: Atomic::new(0),

@@ -33,6 +33,13 @@ impl DigestValue {
         self.bytes.get(..self.length).unwrap_or(&[])
     }
 
+    /// A digest that came with a packet; `None`: longer than any algorithm's.
+    pub(crate) fn from_slice(bytes: &[u8]) -> Option<Self> {
+        let mut value = Self { bytes: [0; MAX_DIGEST_BYTES], length: bytes.len() };
+        value.bytes.get_mut(..bytes.len())?.copy_from_slice(bytes);
+        Some(value)
+    }
+
     /// `length` zero bytes: what stands for the digest of a block that could not be read (wire-protocol.md section 15).
     pub(crate) fn zeroes(length: u32) -> Self {
         Self { bytes: [0; MAX_DIGEST_BYTES], length: (length as usize).min(MAX_DIGEST_BYTES) }

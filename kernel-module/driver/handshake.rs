@@ -105,17 +105,17 @@ impl Resource {
             let meaning = interpret(&volume.state, peer, &facts);
             let decision = match meaning {
                 Meaning::Adopt { handshake: true, peer_disk, .. } => Some(self.compare(&mut control, index, peer, peer_disk)),
-                Meaning::FinishVerify => {
-                    self.hard(&mut control, index, Request::none().conn(Conn::Connected));
-                    None
-                }
                 _ => None,
             };
             (meaning, decision)
         };
         match meaning {
             Meaning::Lost => Err(End::Broken),
-            Meaning::Ignore | Meaning::FinishVerify => Ok(false),
+            Meaning::Ignore => Ok(false),
+            Meaning::FinishVerify => {
+                self.end_verify(number);
+                Ok(false)
+            }
             Meaning::FinishResync => {
                 self.finish_source(number);
                 Ok(false)

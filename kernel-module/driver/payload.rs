@@ -3,14 +3,14 @@
 //! (wire-protocol.md 9.2).
 
 use super::device::Device;
-use super::digest::DigestValue;
+use super::digest::{DigestValue, Hasher};
 use super::peer_io::{Kind, PeerIo};
 use super::prelude::*;
 use super::sender::Sender;
 use crate::kapi::bio::Segments;
 use drbd_core::engine::table::Entry;
 use drbd_core::wire::command::MAX_DATA_BYTES;
-use drbd_core::wire::packet::Data;
+use drbd_core::wire::packet::{BlockRange, BlockRequest, Data, SYNCER_ID};
 use drbd_core::wire::Command;
 
 /// Header, head and digest of a packet.
@@ -78,12 +78,106 @@ impl Sender<'_> {
     /// The answer to a request of the peer.
     pub(super) fn send_reply(&mut self, volume: u16, io: &Io<PeerIo>) {
         if self.connection.generation() != io.generation {
+            super::peer_io::abandon(io);
             return;
         }
-        let command = if io.kind == Kind::ResyncRead { Command::RsDataReply } else { Command::DataReply };
-        self.send_data_reply(volume, command, io);
-        self.connection.answer(io.generation, &[]);
+        let mut answered = false;
+        match io.kind {
+            Kind::VerifyRead => self.send_verify_reply(volume, io),
+            Kind::VerifyCompare => {
+                let own = self.digest_of(&self.connection.digests.verify, io);
+                let equal = !io.failed.load(Relaxed) && own.is_some() && own.as_ref() == io.digest.as_deref();
+                super::verify::verdict(&io.device, io, !equal);
+                answered = true;
+            }
+            Kind::ChecksumRead => self.send_checksum_request(volume, io),
+            Kind::ChecksumCompare if self.is_equal(io) => answered = true,
+            Kind::ThinRead if io.data().is_some_and(|data| data.segments().is_zero()) => {
+                let payload = BlockRange { sector: io.sector, size_bytes: io.size_bytes }.encode();
+                let more = self.more();
+                self.send_small(volume, Command::RsDeallocated, &payload, 0, more);
+            }
+            Kind::Read => self.send_data_reply(volume, Command::DataReply, io),
+            _ => self.send_data_reply(volume, Command::RsDataReply, io),
+        }
+        if !answered {
+            self.connection.answer(io.generation, &[]);
+        }
         self.connection.peer_work_done.wake_all();
+    }
+
+    fn digest_of(&self, hasher: &Hasher, io: &Io<PeerIo>) -> Option<DigestValue> {
+        io.data().and_then(|data| hasher.of_pages(data.segments()))
+    }
+
+    /// Source of a checksum resync: tells the target if its block is the same already.
+    fn is_equal(&self, io: &Io<PeerIo>) -> bool {
+        let own = self.digest_of(&self.connection.digests.csums, io);
+        if own.is_none() || own.as_ref() != io.digest.as_deref() {
+            return false;
+        }
+        io.device.plane.lock().core.mark_in_sync(io.sector, io.size_bytes);
+        io.device.pace.equal_bits.fetch_add(u64::from(io.size_bytes / 4096), Relaxed);
+        if self.connection.answer(io.generation, &[io.ack(Command::RsIsInSync)]) {
+            self.connection.acks_waiting(self.resource);
+        }
+        true
+    }
+
+    /// Target of a checksum resync: asks with the digest of what is here; plainly if that could not be read.
+    fn send_checksum_request(&mut self, volume: u16, io: &Io<PeerIo>) {
+        let head = BlockRequest { sector: io.sector, id: SYNCER_ID, size_bytes: io.size_bytes }.encode();
+        let digest = if io.failed.load(Relaxed) { None } else { self.digest_of(&self.connection.digests.csums, io) };
+        match digest {
+            Some(digest) => self.send_with_digest(volume, Command::CsumRsRequest, &head, &digest),
+            None => {
+                let more = self.more();
+                self.send_small(volume, Command::RsDataRequest, &head, 0, more);
+            }
+        }
+    }
+
+    /// VerifyT: the digest of a block; zeros for one that could not be read.
+    fn send_verify_reply(&mut self, volume: u16, io: &Io<PeerIo>) {
+        let hasher = &self.connection.digests.verify;
+        let digest = if io.failed.load(Relaxed) { Some(DigestValue::zeroes(hasher.bytes())) } else { self.digest_of(hasher, io) };
+        let head = BlockRequest { sector: io.sector, id: io.id, size_bytes: io.size_bytes }.encode();
+        match digest {
+            Some(digest) => self.send_with_digest(volume, Command::OvReply, &head, &digest),
+            None => {
+                self.check(Err(NetError::Failed(EIO)));
+            }
+        }
+    }
+
+    /// A packet that ends with a digest.
+    fn send_with_digest(&mut self, volume: u16, command: Command, head: &[u8; BlockRequest::BYTES], digest: &DigestValue) {
+        let mut payload = [0u8; BlockRequest::BYTES + crate::kapi::crypto::MAX_DIGEST_BYTES];
+        let length = BlockRequest::BYTES + digest.as_slice().len();
+        if let Some((fixed, rest)) = payload.split_first_chunk_mut::<{ BlockRequest::BYTES }>() {
+            *fixed = *head;
+            if let Some(place) = rest.get_mut(..digest.as_slice().len()) {
+                place.copy_from_slice(digest.as_slice());
+            }
+        }
+        self.send_long(volume, command, payload.get(..length).unwrap_or(&[]));
+    }
+
+    /// A packet whose payload does not fit in the small buffer of the others.
+    fn send_long(&mut self, volume: u16, command: Command, payload: &[u8]) {
+        let mut header = [0u8; 64];
+        let used = self.header(volume, command, payload.len() as u32, &mut header);
+        let mut out = [0u8; HEAD_BYTES];
+        if let Some((fixed, rest)) = out.split_at_mut_checked(used) {
+            fixed.copy_from_slice(header.get(..used).unwrap_or(&[]));
+            if let Some(place) = rest.get_mut(..payload.len()) {
+                place.copy_from_slice(payload);
+            }
+        }
+        let more = self.more();
+        let bytes = out.get(..used + payload.len()).unwrap_or(&[]);
+        let result = self.link.data.send(bytes, more, &mut self.resource.patience());
+        self.check(result);
     }
 
     fn send_data_reply(&mut self, volume: u16, command: Command, io: &Io<PeerIo>) {

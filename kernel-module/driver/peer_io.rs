@@ -6,6 +6,7 @@
 
 use super::acks::Ack;
 use super::device::Device;
+use super::digest::DigestValue;
 use super::prelude::*;
 use super::queue::Outgoing;
 use drbd_core::engine::volume_peer::Begin;
@@ -21,8 +22,27 @@ pub(crate) enum Kind {
     Read,
     /// A read as source of a resync.
     ResyncRead,
+    /// The same for a request that may be answered "all zero" (P_RS_THIN_REQ).
+    ThinRead,
+    /// The same for a request that came with the digest of the target's block (P_CSUM_RS_REQUEST).
+    ChecksumCompare,
+    /// A read as target, for the digest to ask with.
+    ChecksumRead,
+    /// VerifyT: a read for the digest the peer asked for.
+    VerifyRead,
+    /// VerifyS: a read for the comparison with the peer's digest.
+    VerifyCompare,
     /// The data of a resync request of ours.
     ResyncWrite,
+    /// A resync request of ours was answered "all zero".
+    ResyncErase,
+}
+
+impl Kind {
+    /// Part of a resync or verify, so not what makes those step aside (RX-14).
+    const fn is_background(self) -> bool {
+        !matches!(self, Kind::Write(_) | Kind::Read)
+    }
 }
 
 /// The driver's part of such a request.
@@ -40,6 +60,8 @@ pub(crate) struct PeerIo {
     /// Receiver epoch of a write.
     pub(crate) epoch: u32,
     pub(crate) slot: Atomic<u32>,
+    /// The peer's digest of the same block.
+    pub(crate) digest: Option<KBox<DigestValue>>,
     /// Result of a read, for its reply.
     pub(crate) failed: Atomic<bool>,
 }
@@ -57,18 +79,19 @@ impl PeerIo {
             generation: device.resource.connection.generation(),
             epoch: 0,
             slot: Atomic::new(u32::MAX),
+            digest: None,
             failed: Atomic::new(false),
         }
     }
 
     /// What to erase, for a discard or write-zeroes.
     pub(crate) fn erase_order(&self) -> super::erase::Order {
-        let discard = self.kind == Kind::Write(Op::Discard);
+        let discard = matches!(self.kind, Kind::Write(Op::Discard) | Kind::ResyncErase);
         let may_unmap = discard || self.flags & data_flags::DISCARD != 0;
         super::erase::Order { sector: self.sector, size_bytes: self.size_bytes, may_unmap, discard }
     }
 
-    fn ack(&self, command: Command) -> Ack {
+    pub(crate) fn ack(&self, command: Command) -> Ack {
         Ack::Block { command: command.number(), volume: self.device.volume, id: self.id, sector: self.sector, size_bytes: self.size_bytes }
     }
 }
@@ -76,15 +99,15 @@ impl PeerIo {
 impl IoClient for PeerIo {
     fn completed(io: Io<Self>, status: BlkStatus) {
         let device = io.device.clone();
-        let erase = matches!(io.kind, Kind::Write(Op::Discard | Op::WriteZeroes));
+        let erase = matches!(io.kind, Kind::Write(Op::Discard | Op::WriteZeroes) | Kind::ResyncErase);
         if !status.is_ok() && !erase {
             let kind = if matches!(io.kind, Kind::Write(_) | Kind::ResyncWrite) { super::device::ERROR_WRITE } else { super::device::ERROR_READ };
             device.report_error(kind);
         }
         match io.kind {
             Kind::Write(_) => write_ended(&device, &io, status.is_ok()),
-            Kind::ResyncWrite => resync_write_ended(&device, &io, status.is_ok()),
-            Kind::Read | Kind::ResyncRead => read_ended(&device, io, status.is_ok()),
+            Kind::ResyncWrite | Kind::ResyncErase => resync_write_ended(&device, &io, status.is_ok()),
+            _ => read_ended(&device, io, status.is_ok()),
         }
     }
 }
@@ -200,7 +223,7 @@ fn resync_write_ended(device: &Arc<Device>, io: &Io<PeerIo>, ok: bool) {
     if connection.answer(io.generation, &[io.ack(command)]) {
         connection.acks_waiting(&device.resource);
     }
-    if device.resync_pending.fetch_add(-1, Full) == 1 {
+    if device.settled() {
         device.resource.wake_worker();
     }
     device.follow(&actions);
@@ -210,26 +233,63 @@ fn resync_write_ended(device: &Arc<Device>, io: &Io<PeerIo>, ok: bool) {
 fn read_ended(device: &Arc<Device>, io: Io<PeerIo>, ok: bool) {
     io.failed.store(!ok, Relaxed);
     let connection = &device.resource.connection;
-    let slot = io.slot.load(Relaxed);
-    let resync = io.kind == Kind::ResyncRead;
+    let (slot, kind) = (io.slot.load(Relaxed), io.kind);
     device.statistics.read.add(u64::from(io.size_bytes / 512));
-    if !ok {
-        let command = if resync { Command::NegRsDReply } else { Command::NegDReply };
+    let current = connection.generation() == io.generation;
+    // Those who only wanted a digest have an answer without data as well.
+    let answerable = matches!(kind, Kind::VerifyCompare | Kind::ChecksumRead);
+    if kind == Kind::VerifyRead {
+        // Before the answer can be on its way: the verdict ends what begins here.
+        let (waits, actions) = {
+            let mut plane = device.plane.lock();
+            let held = plane.take_peer(slot);
+            let done = plane.core.verify_read_done(slot);
+            drop(plane);
+            drop(held);
+            done
+        };
+        if waits {
+            device.resync_pending.fetch_add(1, Relaxed);
+        }
+        if current {
+            connection.enqueue(device.volume, Outgoing::Reply { io });
+        }
+        device.follow(&actions);
+        return;
+    }
+    if !current {
+        abandon(&io);
+    } else if ok || answerable {
+        connection.enqueue(device.volume, Outgoing::Reply { io });
+    } else {
+        let command = if kind == Kind::Read { Command::NegDReply } else { Command::NegRsDReply };
         if connection.answer(io.generation, &[io.ack(command)]) {
             connection.acks_waiting(&device.resource);
         }
-    } else if connection.generation() == io.generation {
-        connection.enqueue(device.volume, Outgoing::Reply { io });
+    }
+    if kind == Kind::ChecksumRead {
+        // The range stays reserved for the answer to come.
+        return;
     }
     let actions = {
         let mut plane = device.plane.lock();
         let held = plane.take_peer(slot);
-        let actions = plane.core.resync_read_done(slot);
+        let actions = match kind {
+            Kind::VerifyCompare => plane.core.verify_compare_read(slot),
+            _ => plane.core.resync_read_done(slot),
+        };
         drop(plane);
         drop(held);
         actions
     };
     device.follow(&actions);
+}
+
+/// The connection is gone before a read that was done could be answered or compared.
+pub(crate) fn abandon(io: &Io<PeerIo>) {
+    if io.kind == Kind::VerifyCompare {
+        super::verify::give_up(io);
+    }
 }
 
 /// Starts a read for the peer when no write is active in its range.
@@ -240,8 +300,14 @@ pub(crate) fn begin_read(device: &Arc<Device>, io: &Io<PeerIo>) {
         refuse_read(device, io);
         return;
     }
-    match plane.core.resync_read_begin(io.sector, io.size_bytes) {
+    let begin = match io.kind {
+        Kind::VerifyRead => plane.core.verify_read_begin(io.sector, io.size_bytes),
+        Kind::VerifyCompare => plane.core.verify_compare_begin(io.slot.load(Relaxed)),
+        _ => plane.core.resync_read_begin(io.sector, io.size_bytes),
+    };
+    match begin {
         Begin::Go(slot) => {
+            account(device, io);
             plane.keep_peer(slot, io);
             let backing = plane.backing.clone();
             drop(plane);
@@ -265,8 +331,20 @@ pub(crate) fn begin_read(device: &Arc<Device>, io: &Io<PeerIo>) {
     }
 }
 
+/// Traffic that is not an application's.
+pub(crate) fn account(device: &Device, io: &Io<PeerIo>) {
+    if io.kind.is_background() {
+        device.pace.background_sectors.fetch_add(u64::from(io.size_bytes / 512), Relaxed);
+    }
+}
+
 fn refuse_read(device: &Arc<Device>, io: &Io<PeerIo>) {
-    let command = if io.kind == Kind::ResyncRead { Command::NegRsDReply } else { Command::NegDReply };
+    if io.kind == Kind::VerifyCompare {
+        // OV-3: what cannot be compared counts as equal.
+        super::verify::verdict(device, io, false);
+        return;
+    }
+    let command = if io.kind == Kind::Read { Command::NegDReply } else { Command::NegRsDReply };
     let connection = &device.resource.connection;
     if connection.answer(io.generation, &[io.ack(command)]) {
         connection.acks_waiting(&device.resource);
@@ -282,7 +360,12 @@ pub(crate) fn begin_resync_write(device: &Arc<Device>, io: &Io<PeerIo>) {
             plane.keep_peer(slot, io);
             let backing = plane.backing.clone();
             drop(plane);
+            account(device, io);
             device.statistics.written.add(u64::from(io.size_bytes / 512));
+            if io.kind == Kind::ResyncErase {
+                device.erase(super::erase::Erase::Peer(io.clone()));
+                return;
+            }
             let submitted = backing.map(|dev| io.submit(&dev, Op::Write, OpFlags::default(), io.sector));
             if !matches!(submitted, Some(Ok(()))) {
                 resync_write_ended(device, io, false);
@@ -310,8 +393,9 @@ pub(crate) fn drop_deferred(device: &Arc<Device>) {
         let io = device.plane.lock().deferred.pop();
         let Some(io) = io else { break };
         device.deferred.fetch_add(-1, Full);
-        if io.kind == Kind::ResyncWrite {
-            resync_write_ended(device, &io, false);
+        match io.kind {
+            Kind::ResyncWrite | Kind::ResyncErase => resync_write_ended(device, &io, false),
+            _ => abandon(&io),
         }
     }
 }
@@ -331,8 +415,8 @@ pub(crate) fn retry_deferred(device: &Arc<Device>) {
         device.deferred.fetch_add(-1, Full);
         match io.kind {
             Kind::Write(_) => begin_write(device, &io),
-            Kind::Read | Kind::ResyncRead => begin_read(device, &io),
-            Kind::ResyncWrite => begin_resync_write(device, &io),
+            Kind::ResyncWrite | Kind::ResyncErase => begin_resync_write(device, &io),
+            _ => begin_read(device, &io),
         }
     }
 }

@@ -8,7 +8,7 @@ use super::volume::Volume;
 use crate::kapi::procfs::{ProcShow, ProcWriter};
 use core::fmt::Write;
 use drbd_core::epoch::Ordering;
-use drbd_core::resync::Report;
+use drbd_core::resync::{Details, Report};
 use drbd_core::state::{Conn, Disk, Role};
 
 /// The file.
@@ -55,19 +55,26 @@ fn show_volume(out: &mut ProcWriter, control: &mut Control, index: usize, minor:
     writeln!(out)?;
     counters(out, volume)?;
     if matches!(state.conn, Conn::SyncSource | Conn::SyncTarget | Conn::VerifyS | Conn::VerifyT) {
-        let left = volume.device.plane.lock().core.bitmap.weight();
+        let left = super::throttle::left_bits(volume);
+        let details = (crate::kapi::params::proc_details() >= 1).then(|| details(volume, left));
         let report = Report {
             verify: state.conn.is_verify(),
             left_bits: left,
-            device_bits: volume.sectors / 8,
+            device_bits: volume.sectors.div_ceil(8),
             now_ms: super::resync::now_ms(),
-            want_kib: (state.conn == Conn::SyncTarget).then(|| {
-                volume.disk.as_ref().map_or(0, |disk| u64::from(disk.conf.resync_rate_kib()))
-            }),
+            want_kib: matches!(state.conn, Conn::SyncTarget | Conn::VerifyS).then_some(u64::from(volume.pacer.want_kib)),
+            details,
         };
         volume.resync.write(out, &report)?;
     }
     Ok(())
+}
+
+fn details(volume: &Volume, left: u64) -> Details {
+    let plane = volume.device.plane.lock();
+    let verify = volume.state.conn.is_verify();
+    let position_bit = if verify { plane.core.bitmap.bits().saturating_sub(left) } else { volume.resync_cursor };
+    Details { position_bit, stop_sector: plane.core.verify.stop_sector().filter(|_| verify) }
 }
 
 fn counters(out: &mut ProcWriter, volume: &Volume) -> core::fmt::Result {

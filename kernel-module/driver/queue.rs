@@ -8,6 +8,7 @@
 
 use super::peer_io::PeerIo;
 use super::prelude::*;
+use drbd_core::wire::Command;
 
 /// Entries at most.
 pub(crate) const CAPACITY: usize = 2048;
@@ -23,9 +24,9 @@ pub(crate) struct Packet {
 pub(crate) enum Outgoing {
     /// A whole packet, header included.
     Packet(Packet),
-    /// P_RS_DATA_REQUEST for a range reserved in the data plane.
-    ResyncRequest { sector: u64, size_bytes: u32 },
-    /// The data the peer asked for: P_DATA_REPLY or P_RS_DATA_REPLY.
+    /// P_RS_DATA_REQUEST, P_RS_THIN_REQ or P_OV_REQUEST for a range reserved in the data plane.
+    Request { command: Command, sector: u64, size_bytes: u32 },
+    /// What was read and now leaves as data or as a digest, or is compared with the peer's (`payload.rs`).
     Reply { io: Io<PeerIo> },
     /// The whole bitmap of the volume.
     Bitmap,

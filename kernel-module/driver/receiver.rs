@@ -251,6 +251,8 @@ fn handle(resource: &Arc<Resource>, link: &Arc<Link>, command: Command, header: 
         Command::Trim | Command::Zeroes => receive_discard(resource, link, command, header),
         Command::DataReply | Command::RsDataReply => receive_reply(resource, link, command, header),
         Command::Bitmap | Command::CompressedBitmap => super::greeting::receive_bitmap(resource, link, command, header),
+        Command::CsumRsRequest => receive_checksum_request(resource, link, header),
+        Command::OvReply => super::verify::receive_reply(resource, link, header),
         _ => {
             let mut payload = [0u8; 160];
             let body = payload.get_mut(..header.length as usize).ok_or(End::Protocol)?;
@@ -267,6 +269,8 @@ fn dispatch(resource: &Arc<Resource>, link: &Arc<Link>, command: Command, volume
         Command::UnplugRemote | Command::DelayProbe => Ok(()),
         Command::Barrier => receive_barrier(resource, body),
         Command::DataRequest | Command::RsDataRequest | Command::RsThinReq => receive_request(resource, command, volume, body),
+        Command::OvRequest => super::verify::receive_request(resource, link, volume, body),
+        Command::RsDeallocated => super::checksum::receive_deallocated(resource, volume, body),
         Command::OutOfSync => {
             let range = BlockRange::decode(command, body).map_err(|_| End::Protocol)?;
             let device = find(resource, volume)?;
@@ -286,7 +290,7 @@ pub(crate) fn find(resource: &Resource, volume: u16) -> Result<Arc<Device>, End>
     })
 }
 
-fn check(device: &Device, sector: u64, size_bytes: u32, most: u32) -> Result<(), End> {
+pub(crate) fn check(device: &Device, sector: u64, size_bytes: u32, most: u32) -> Result<(), End> {
     let sectors = device.plane.lock().core.bitmap.device_sectors().max(device.exported_sectors.load(Relaxed));
     check_range(sector, u64::from(size_bytes), u64::from(most), sectors).map_err(|error| {
         pr_err!("drbd{}: {}; the device has {} sectors\n", device.minor, Text(error), sectors);
@@ -295,7 +299,7 @@ fn check(device: &Device, sector: u64, size_bytes: u32, most: u32) -> Result<(),
 }
 
 /// Waits until another request of the peer may be in work.
-fn reserve(resource: &Arc<Resource>) -> Result<(), End> {
+pub(crate) fn reserve(resource: &Arc<Resource>) -> Result<(), End> {
     let connection = &resource.connection;
     loop {
         if connection.reserve_ack() {
@@ -474,12 +478,30 @@ pub(crate) fn follow_epoch(resource: &Arc<Resource>, after: AfterWrite) {
 
 /// Submits held writes whose epoch may run now. Process context.
 pub(crate) fn release_held(resource: &Arc<Resource>) {
-    loop {
-        let connection = &resource.connection;
-        let Some(io) = connection.take_held() else { return };
-        let device = io.device.clone();
-        peer_io::begin_write(&device, &io);
+    let connection = &resource.connection;
+    if !connection.has_held() {
+        return;
     }
+    let _in_order = connection.release.lock();
+    while let Some(io) = connection.take_held() {
+        let device = io.device.clone();
+        match io.kind {
+            PeerKind::Write(_) => peer_io::begin_write(&device, &io),
+            _ => peer_io::begin_read(&device, &io),
+        }
+    }
+}
+
+/// Starts a read for the peer, behind the writes that stand before it in the data stream. Process context.
+pub(crate) fn run_read(resource: &Arc<Resource>, device: &Arc<Device>, io: &Io<PeerIo>) {
+    let connection = &resource.connection;
+    let in_order = connection.release.lock();
+    if connection.has_held() && connection.hold(io.clone()) {
+        drop(in_order);
+        release_held(resource);
+        return;
+    }
+    peer_io::begin_read(device, io);
 }
 
 fn receive_request(resource: &Arc<Resource>, command: Command, volume: u16, body: &[u8]) -> Result<(), End> {
@@ -487,14 +509,36 @@ fn receive_request(resource: &Arc<Resource>, command: Command, volume: u16, body
     let device = find(resource, volume)?;
     check(&device, request.sector, request.size_bytes, MAX_DATA_BYTES)?;
     reserve(resource)?;
-    let kind = if command == Command::DataRequest { PeerKind::Read } else { PeerKind::ResyncRead };
-    let io = device.peer_ios.with_pages(
-        &device.pages,
-        request.size_bytes,
-        PeerIo::new(&device, kind, request.sector, request.size_bytes, request.id),
-    );
-    peer_io::begin_read(&device, &io);
+    let kind = match command {
+        Command::DataRequest => PeerKind::Read,
+        Command::RsThinReq => PeerKind::ThinRead,
+        _ => PeerKind::ResyncRead,
+    };
+    let io = PeerIo::new(&device, kind, request.sector, request.size_bytes, request.id);
+    read_for_peer(resource, &device, io);
     Ok(())
+}
+
+/// P_CSUM_RS_REQUEST.
+fn receive_checksum_request(resource: &Arc<Resource>, link: &Link, header: &Header) -> Result<(), End> {
+    let bytes = resource.connection.digests.csums.bytes();
+    let (request, digest) = super::checksum::receive_with_digest(link, Command::CsumRsRequest, header, bytes)?;
+    let device = find(resource, header.volume)?;
+    check(&device, request.sector, request.size_bytes, MAX_DATA_BYTES)?;
+    reserve(resource)?;
+    let mut io = PeerIo::new(&device, PeerKind::ChecksumCompare, request.sector, request.size_bytes, SYNCER_ID);
+    io.digest = KBox::new(digest, GFP_KERNEL).ok();
+    read_for_peer(resource, &device, io);
+    Ok(())
+}
+
+/// Starts a read for the peer now, or when the application leaves the disk to it.
+fn read_for_peer(resource: &Arc<Resource>, device: &Arc<Device>, request: PeerIo) {
+    let (size, background) = (request.size_bytes, request.kind != PeerKind::Read);
+    let io = device.peer_ios.with_pages(&device.pages, size, request);
+    if !(background && device.keep_waiting(&io)) {
+        run_read(resource, device, &io);
+    }
 }
 
 fn receive_reply(resource: &Arc<Resource>, link: &Link, command: Command, header: &Header) -> Result<(), End> {
@@ -549,7 +593,7 @@ fn receive_resync(
     let io = device.peer_ios.with_pages(&device.pages, size, request);
     receive_into(resource, link, &io, digest)?;
     io.slot.store(slot, Relaxed);
-    device.resync_in_flight.fetch_sub(size, Relaxed);
+    device.answered(size);
     resource.connection.receiver_submits.store(true, Release);
     peer_io::begin_resync_write(device, &io);
     resource.connection.receiver_submits.store(false, Release);
@@ -565,8 +609,13 @@ fn clean_up(resource: &Arc<Resource>) {
     }
     // Protocol B has acknowledged what is still held here.
     while let Some(io) = connection.take_any_held() {
-        let device = io.device.clone();
-        peer_io::begin_write(&device, &io);
+        if matches!(io.kind, PeerKind::Write(_)) {
+            let device = io.device.clone();
+            peer_io::begin_write(&device, &io);
+        } else {
+            peer_io::abandon(&io);
+            connection.put_acks(&[], 1);
+        }
     }
     {
         let mut control = resource.control.lock();
@@ -590,6 +639,7 @@ fn clean_up(resource: &Arc<Resource>) {
     resource.wait_for_worker(limit);
     let list = connection.volume_list();
     for device in list.volumes.iter() {
+        connection.put_acks(&[], device.forget_waiting());
         lose_requests(device);
     }
     // Work of the peer that is still at the disks belongs to the old epochs.
@@ -636,8 +686,8 @@ fn lose_requests(device: &Arc<Device>) {
     loop {
         let request = device.plane.lock().core.take_unanswered_resync_request();
         let Some(request) = request else { break };
-        device.resync_in_flight.fetch_sub(request.size_bytes, Relaxed);
-        device.resync_pending.fetch_add(-1, Full);
+        device.answered(request.size_bytes);
+        device.settled();
     }
     device.retry_waiting();
 }

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Resynchronisation: start, requests of the target, end (behaviour.md section 7).
 
+use super::device::Device;
 use super::helper::{self, Event};
 use super::prelude::*;
-use super::queue::Outgoing;
 use super::resource::{Control, Resource};
 use drbd_core::engine::volume_peer::Begin;
 use drbd_core::resync::{next_request, Limits};
-use drbd_core::state::{Conn, Disk, Kind, Request};
+use drbd_core::state::{Conn, Disk, Kind, Request, State};
+use drbd_core::wire::params::max_bio_bytes;
 
 /// Largest resync request.
 const MAX_REQUEST_BYTES: u32 = 1 << 20;
@@ -15,6 +16,39 @@ const MAX_REQUEST_BYTES: u32 = 1 << 20;
 /// A steady clock in milliseconds.
 pub(crate) fn now_ms() -> u64 {
     crate::kapi::time::monotonic_ns() / 1_000_000
+}
+
+/// SC-4: a resync pauses or goes on; the new state is in `volume` already.
+pub(crate) fn state_changes(volume: &mut super::volume::Volume, old: &State) {
+    let runs = |conn: Conn| matches!(conn, Conn::SyncSource | Conn::SyncTarget);
+    let pauses = |conn: Conn| matches!(conn, Conn::PausedSyncS | Conn::PausedSyncT);
+    let new = volume.state;
+    if runs(old.conn) && pauses(new.conn) {
+        pr_info!("drbd{}: Resync suspended\n", volume.device.minor);
+        volume.resync.pause(now_ms());
+    } else if pauses(old.conn) && runs(new.conn) {
+        pr_info!("drbd{}: Syncer continues.\n", volume.device.minor);
+        volume.resync.resume(now_ms());
+        volume.device.resource.wake_worker();
+    }
+}
+
+/// RX-22: the totals of a resync that ends, for the log.
+fn report_end(volume: &super::volume::Volume) {
+    let (minor, resync) = (volume.device.minor, &volume.resync);
+    let (seconds, paused) = (resync.seconds(now_ms()), resync.paused_seconds());
+    let pace = resync.total_bits.saturating_mul(4).checked_div(seconds).unwrap_or(0);
+    pr_info!("drbd{}: Resync done (total {} sec; paused {} sec; {} K/sec)\n", minor, seconds + paused, paused, pace);
+    if resync.failed_bits > 0 {
+        pr_alert!("drbd{}: {} failed blocks\n", minor, resync.failed_bits);
+    }
+    let equal = volume.device.pace.equal_bits.load(Relaxed);
+    if volume.checksums && resync.total_bits > 0 {
+        let share = equal.saturating_mul(100).checked_div(resync.total_bits).unwrap_or(0);
+        let moved = resync.total_bits.saturating_sub(equal);
+        pr_info!("drbd{}: {} % had equal checksums, eliminated: {}K; transferred {}K total {}K\n",
+            minor, share, equal * 4, moved * 4, resync.total_bits * 4);
+    }
 }
 
 impl Resource {
@@ -67,8 +101,12 @@ impl Resource {
 
     /// RS-4: a volume becomes source or target; counters start.
     fn resync_starts(&self, control: &mut Control, index: usize, source: bool) {
+        let checksums = control.volumes.get(index).is_some_and(|volume| super::checksum::use_checksums(control, volume));
         let Some(volume) = control.volumes.get_mut(index) else { return };
         let bits = volume.device.plane.lock().core.bitmap.weight();
+        volume.checksums = checksums;
+        let device = volume.device.clone();
+        volume.pacer.reset(&device, volume.disk.as_ref().map(|disk| &disk.backing));
         volume.resync.start(bits, now_ms());
         volume.resync_cursor = 0;
         volume.target_finished = false;
@@ -84,58 +122,84 @@ impl Resource {
         self.wake_worker();
     }
 
-    /// A resync runs, so the worker has turns to make.
+    /// A resync or verify runs, so the worker has turns to make.
     pub(crate) fn has_resync(&self) -> bool {
-        let busy = |volume: &super::volume::Volume| matches!(volume.state.conn, Conn::SyncTarget | Conn::Ahead) || volume.target_finished;
-        self.control.lock().volumes.iter().any(busy)
+        let busy = |volume: &super::volume::Volume| matches!(volume.state.conn, Conn::SyncTarget | Conn::SyncSource | Conn::Ahead) || volume.target_finished;
+        let control = self.control.lock();
+        control.volumes.iter().any(busy) || super::verify::is_busy(&control)
     }
 
-    /// One turn of every target (RX-6): asks for as many blocks as the pace allows.
-    pub(crate) fn resync_turn(&self) {
+    /// A turn of 100 ms: answers go out that had to wait, and those that ask do so as far as the pace allows (RX-6).
+    pub(crate) fn resync_turn(self: &Arc<Self>) {
+        self.throttle_turn();
         let list = self.connection.volume_list();
         for device in list.volumes.iter() {
-            let (blocks, mut cursor) = {
+            let (verify, blocks) = {
                 let mut control = self.control.lock();
-                let max_buffers = control.net.as_ref().map_or(2048, |net| net.max_buffers());
-                let Some(volume) = control.volume(device.volume) else { continue };
-                if volume.state.conn != Conn::SyncTarget {
+                let conn = control.volume(device.volume).map_or(Conn::StandAlone, |volume| volume.state.conn);
+                if !matches!(conn, Conn::SyncTarget | Conn::VerifyS) {
                     continue;
                 }
-                let left = device.plane.lock().core.bitmap.weight();
-                volume.resync.advance(left, now_ms());
-                let rate = volume.disk.as_ref().map_or(250, |disk| {
-                    if disk.conf.plan_ahead_deciseconds() == 0 { disk.conf.resync_rate_kib() } else { disk.conf.max_rate_kib() }
-                });
-                // KiB/s for a tenth of a second in blocks of 4 KiB, never more than half of the buffers in flight.
-                let in_flight = device.resync_in_flight.load(Relaxed) / 4096;
-                ((rate / 40).min((max_buffers / 2).saturating_sub(in_flight)), volume.resync_cursor)
+                (conn == Conn::VerifyS, super::throttle::blocks_for_turn(&mut control, device.volume))
             };
-            let mut asked = 0;
-            let mut wrapped = cursor == 0;
-            while asked < blocks && self.connection.room_for_requests() > 0 {
-                let max_bytes = MAX_REQUEST_BYTES.min((blocks - asked).saturating_mul(4096));
-                let range = next_request(&device.plane.lock().core.bitmap, cursor, Limits { max_bytes });
-                let Some(range) = range else {
-                    if wrapped {
-                        break;
-                    }
-                    wrapped = true;
-                    cursor = 0;
-                    continue;
-                };
-                cursor = range.next_bit;
-                let begun = device.plane.lock().core.resync_request_begin(range.sector, range.size_bytes);
-                if let Begin::Go(slot) = begun {
-                    device.plane.lock().core.begun(slot, super::device::now());
-                    device.resync_in_flight.fetch_add(range.size_bytes, Relaxed);
-                    device.resync_pending.fetch_add(1, Relaxed);
-                    self.connection.enqueue(device.volume, Outgoing::ResyncRequest { sector: range.sector, size_bytes: range.size_bytes });
-                    asked += range.size_bytes / 4096;
+            if verify {
+                self.verify_turn(device, blocks);
+            } else {
+                self.target_turn(device, blocks);
+            }
+        }
+    }
+
+    /// Requests may be queued: there is room, and less than half of the send buffer is in use (RX-7).
+    pub(crate) fn may_ask(&self) -> bool {
+        let quiet = self.connection.link().is_some_and(|link| {
+            let (queued, size) = link.data.send_queue();
+            queued <= size / 2
+        });
+        quiet && self.connection.room_for_requests() > 0
+    }
+
+    /// Asks for up to `blocks` blocks that are out of sync.
+    fn target_turn(&self, device: &Arc<Device>, blocks: u32) {
+        let (manner, largest, mut cursor) = {
+            let mut control = self.control.lock();
+            let manner = super::checksum::manner(&mut control, device.volume);
+            let largest = MAX_REQUEST_BYTES.min(max_bio_bytes(control.version));
+            let Some(volume) = control.volume(device.volume) else { return };
+            (manner, largest, volume.resync_cursor)
+        };
+        let mut asked = 0;
+        let mut wrapped = cursor == 0;
+        while asked < blocks && self.may_ask() {
+            let max_bytes = largest.min((blocks - asked).saturating_mul(4096));
+            let limits = Limits { max_bytes, thin_bytes: manner.thin_bytes };
+            let range = next_request(&device.plane.lock().core.bitmap, cursor, limits);
+            let Some(range) = range else {
+                if wrapped {
+                    break;
                 }
+                wrapped = true;
+                cursor = 0;
+                continue;
+            };
+            let (sector, size_bytes) = (range.sector, range.size_bytes);
+            let begun = device.plane.lock().core.resync_request_begin(sector, size_bytes);
+            if let Begin::Go(slot) = begun {
+                device.plane.lock().core.begun(slot, super::device::now());
+                device.asked(size_bytes);
+                if !self.ask_for(device, manner, sector, size_bytes) {
+                    let actions = device.plane.lock().core.resync_write_done(slot, false).1;
+                    device.answered(size_bytes);
+                    device.settled();
+                    device.follow(&actions);
+                    break;
+                }
+                asked += size_bytes.div_ceil(4096);
             }
-            if let Some(volume) = self.control.lock().volume(device.volume) {
-                volume.resync_cursor = cursor;
-            }
+            cursor = range.next_bit;
+        }
+        if let Some(volume) = self.control.lock().volume(device.volume) {
+            volume.resync_cursor = cursor;
         }
     }
 
@@ -176,6 +240,7 @@ impl Resource {
             if self.control.lock().volume(device.volume).is_some_and(|volume| volume.target_finished) {
                 self.finish_source(device.volume);
             }
+            self.check_verify_end(device);
         }
     }
 
@@ -191,7 +256,9 @@ impl Resource {
             return;
         }
         let disk = if failed == 0 { Disk::UpToDate } else { Disk::Inconsistent };
-        pr_info!("drbd{}: Resync done ({} bits failed)\n", control.volumes.get(index).map_or(0, |volume| volume.device.minor), failed);
+        if let Some(volume) = control.volumes.get(index) {
+            report_end(volume);
+        }
         let device = control.volumes.get(index).map(|volume| volume.device.clone());
         self.hard(&mut control, index, Request::none().conn(Conn::Connected).disk(disk).pdsk(Disk::UpToDate));
         drop(control);
@@ -217,6 +284,9 @@ impl Resource {
         self.finish_source_uuids(number);
         let mut control = self.control.lock();
         let Some(index) = control.index(number) else { return };
+        if let Some(volume) = control.volumes.get(index) {
+            report_end(volume);
+        }
         self.hard(&mut control, index, Request::none().conn(Conn::Connected).pdsk(Disk::UpToDate));
         if let Some(volume) = control.volumes.get(index) {
             volume.device.note_helper_calls(super::device::UNFENCE);

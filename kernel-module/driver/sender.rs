@@ -291,10 +291,10 @@ impl Sender<'_> {
                 let result = self.link.data.send(&packet.bytes, more, &mut self.resource.patience());
                 self.check(result);
             }
-            Outgoing::ResyncRequest { sector, size_bytes } => {
+            Outgoing::Request { command, sector, size_bytes } => {
                 let payload = BlockRequest { sector, id: SYNCER_ID, size_bytes }.encode();
                 let more = self.more();
-                self.send_small(item.volume, Command::RsDataRequest, &payload, 0, more);
+                self.send_small(item.volume, command, &payload, 0, more);
             }
             Outgoing::Reply { io } => self.send_reply(item.volume, &io),
             Outgoing::Bitmap => self.send_bitmap(item.volume),

@@ -50,6 +50,11 @@ pub(crate) struct Volume {
     /// Bitmap being received.
     pub(crate) receiving: Option<Transfer>,
     pub(crate) resync: Progress,
+    /// A resync as target asks with checksums.
+    pub(crate) checksums: bool,
+    /// A verify has come to its end and is not reported yet.
+    pub(crate) verified: bool,
+    pub(crate) pacer: super::throttle::Pacer,
     /// Where the next resync request starts, in bits.
     pub(crate) resync_cursor: u64,
     /// The administrator has resized here; the peer's answer is awaited (SZ-9).
@@ -113,6 +118,9 @@ impl Volume {
             sectors: 0,
             receiving: None,
             resync: Progress::new(),
+            checksums: false,
+            verified: false,
+            pacer: super::throttle::Pacer::new(),
             resync_cursor: 0,
             resize_pending: false,
             new_area_due: false,

@@ -248,6 +248,12 @@ impl BlockDev {
         }
     }
 
+    /// Sectors read and written so far on the whole disk of the device, by anybody.
+    pub(crate) fn sectors_done(&self) -> u64 {
+        // SAFETY: the device is open, and so its disk stays.
+        unsafe { x::kapi_bdev_sectors_done(self.as_ptr()) as u64 }
+    }
+
     /// Unit of addressing in bytes.
     pub(crate) fn logical_block_bytes(&self) -> u32 {
         self.facts().logical_block_bytes

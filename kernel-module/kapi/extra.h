@@ -10,6 +10,7 @@
 
 #include <linux/bio.h>
 #include <linux/blkdev.h>
+#include <linux/part_stat.h>
 #include <linux/gfp.h>
 #include <linux/mm.h>
 #include <linux/module.h>
@@ -110,6 +111,12 @@ static inline bool kapi_bdev_read_only(struct block_device *bdev) { return bdev_
 static inline bool kapi_bdev_write_cache(struct block_device *bdev) { return bdev_write_cache(bdev); }
 static inline bool kapi_bdev_fua(struct block_device *bdev) { return bdev_fua(bdev); }
 static inline unsigned int kapi_disk_openers(struct gendisk *disk) { return disk_openers(disk); }
+
+/* Sectors read and written so far on the whole disk of a device. */
+static inline unsigned long kapi_bdev_sectors_done(struct block_device *bdev)
+{
+	return part_stat_read_accum(bdev->bd_disk->part0, sectors);
+}
 
 static inline void kapi_bdev_name(struct block_device *bdev, char *buf, size_t size)
 {

@@ -35,7 +35,7 @@ mkdir -p $tree/updates
 mv /overlay/drbd.ko $tree/updates/drbd.ko
 sed -i '/drbd\.ko:/d' $dep
 echo "updates/drbd.ko: $needs" >> $dep
-for m in failover net_failover virtio_net virtio_blk virtio-rng; do modprobe -q $m 2>/dev/null; done
+for m in failover net_failover virtio_net virtio_blk virtio-rng crc32c-cryptoapi; do modprobe -q $m 2>/dev/null; done
 hostname -F /etc/hostname
 ip link set lo up
 echo 30 > /proc/sys/kernel/hung_task_timeout_secs 2>/dev/null

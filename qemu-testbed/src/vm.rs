@@ -72,10 +72,6 @@ struct Running {
 const BOOT_LIMIT: Duration = Duration::from_secs(120);
 /// The same with systemd.
 const SYSTEM_BOOT_LIMIT: Duration = Duration::from_secs(400);
-/// A kernel that says nothing for so long before its init has stopped.
-const STUCK_AFTER: Duration = Duration::from_secs(40);
-/// How many times such a boot is repeated.
-const STUCK_BOOTS: usize = 3;
 /// Limit of [`Vm::run`].
 const COMMAND_LIMIT: Duration = Duration::from_secs(120);
 
@@ -98,39 +94,6 @@ impl Vm {
             bail!("{} is already running", self.options.name);
         }
         self.boots += 1;
-        for _ in 0..STUCK_BOOTS {
-            let said_before = self.console().len();
-            self.power_on()?;
-            if self.reaches_init(said_before) {
-                break;
-            }
-            self.power_cut();
-        }
-        if self.running.is_none() {
-            self.power_on()?;
-        }
-        self.wait_ready()
-    }
-
-    /// Whether the kernel of this boot gets as far as its init. Under emulation on a loaded host it
-    /// can stop for good while it sets up its timers, before any driver is loaded: nothing is said
-    /// on the console any more. `said_before`: length of the console's log before this boot, in bytes.
-    fn reaches_init(&self, said_before: usize) -> bool {
-        let (mut seen, mut since) = (said_before, std::time::Instant::now());
-        while since.elapsed() < STUCK_AFTER {
-            let console = self.console();
-            if console.get(said_before.min(console.len())..).is_some_and(|text| text.contains("Run /init")) {
-                return true;
-            }
-            if console.len() != seen {
-                (seen, since) = (console.len(), std::time::Instant::now());
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        false
-    }
-
-    fn power_on(&mut self) -> Result<()> {
         let initrd = self.file("initrd");
         let image = boot_files::initrd(&self.bed, &self.options)?;
         fs::write(&initrd, image).with_context(|| format!("writing {}", initrd.display()))?;
@@ -163,7 +126,7 @@ impl Vm {
             qmp: Qmp::new(qmp)?,
         };
         self.running = Some(running);
-        Ok(())
+        self.wait_ready()
     }
 
     /// Waits until the machine takes commands, after it was started or rebooted itself.

@@ -205,7 +205,7 @@ impl Node {
 
     /// One turn of the target (RX-6).
     pub fn request_blocks(&mut self, env: &mut Env) {
-        let limits = Limits { max_bytes: env.options.max_request_bytes };
+        let limits = Limits { max_bytes: env.options.max_request_bytes, thin_bytes: 0 };
         for _ in 0..1 + env.random.below(3) {
             let range = next_request(&self.plane.bitmap, self.resync_cursor, limits);
             let Some(range) = range else {

@@ -18,6 +18,7 @@ mod replication;
 mod size;
 mod requests;
 mod tools;
+mod verify;
 
 use anyhow::Result;
 use qemu_testbed::{Testbed, Vm};

@@ -17,6 +17,7 @@ pub mod volume_frozen;
 pub mod volume_log;
 pub mod volume_peer;
 pub mod volume_read;
+pub mod volume_verify;
 pub mod waits;
 
 #[cfg(test)]

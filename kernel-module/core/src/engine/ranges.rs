@@ -134,6 +134,18 @@ impl Ranges {
         None
     }
 
+    /// Looks at every active entry.
+    pub fn for_each<S: AsRef<[Entry]> + AsMut<[Entry]>>(&self, table: &Table<S>, mut look: impl FnMut(&Entry)) {
+        for head in self.heads {
+            let mut slot = head;
+            while slot != NIL {
+                let entry = table.get(slot);
+                look(&entry);
+                slot = entry.range_next;
+            }
+        }
+    }
+
     fn scan<S: AsRef<[Entry]> + AsMut<[Entry]>>(
         &self,
         table: &Table<S>,

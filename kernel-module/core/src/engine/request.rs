@@ -73,6 +73,8 @@ flags! {
     ARRIVED = 25;
     /// Counted among the sectors on their way to the peer (CG-1).
     AT_PEER = 26;
+    /// A block of a verify is being read.
+    READING = 27;
 }
 
 impl Flags {

@@ -30,6 +30,10 @@ pub enum Operation {
     ResyncRead,
     /// A range requested from, or being written for, the source of a resync.
     ResyncWrite,
+    /// VerifyS: a block whose digest the peer was asked for, or that is being compared.
+    VerifyCompare,
+    /// VerifyT: a block that is being read for its digest, or waits for the verdict.
+    VerifyRead,
     /// Notice that a range went out of sync; carries no data.
     OutOfSyncNotice,
 }

@@ -17,6 +17,7 @@ use super::request::{Bits, Flags};
 use super::table::{Entry, Operation, Queue, Table};
 use crate::activity_log::ActivityLog;
 use crate::bitmap::{Bitmap, PageStore};
+use crate::resync::verify::Verify;
 
 /// The storage a data plane works on, lent by the shell.
 pub trait Storage {
@@ -36,6 +37,8 @@ pub struct DataPlane<T: Storage> {
     pub log: ActivityLog<T::Log>,
     /// Out-of-sync bits.
     pub bitmap: Bitmap<T::Pages>,
+    /// Online verify.
+    pub verify: Verify,
     pub(super) gate: Gate,
     pub(super) send_queue: Queue,
     pub(super) transfer_log: Queue,
@@ -174,6 +177,7 @@ impl<T: Storage> DataPlane<T> {
             ranges: Ranges::new(),
             log,
             bitmap,
+            verify: Verify::new(),
             gate: Gate::default(),
             send_queue: Queue::new(),
             transfer_log: Queue::new(),

@@ -41,6 +41,11 @@ impl<T: Storage> DataPlane<T> {
         }
     }
 
+    /// Application writes wait for their extents (RX-14).
+    pub fn waits_for_log(&self) -> bool {
+        !self.log_waiting.is_empty() || !self.log_committing.is_empty()
+    }
+
     /// Writes wait for a transaction, or for the log writer to start them.
     pub fn log_work_waiting(&self) -> bool {
         !self.log_waiting.is_empty() || (self.gate.open && !self.launchable.is_empty())

@@ -36,18 +36,18 @@ pub struct PeerWriteEnd {
 fn blocks_peer_write(entry: &Entry) -> bool {
     match entry.operation {
         Operation::PeerWrite => true,
-        Operation::ResyncWrite => entry.flags.has(Flags::ARRIVED),
+        Operation::ResyncWrite | Operation::VerifyCompare => entry.flags.has(Flags::ARRIVED),
         other => other.is_application_write(),
     }
 }
 
 impl<T: Storage> DataPlane<T> {
-    fn wait_peer(&mut self) -> Begin {
+    pub(super) fn wait_peer(&mut self) -> Begin {
         self.has_waiters = true;
         Begin::Wait
     }
 
-    fn start(&mut self, operation: Operation, sector: u64, size_bytes: u32, flags: Flags) -> Option<u32> {
+    pub(super) fn start(&mut self, operation: Operation, sector: u64, size_bytes: u32, flags: Flags) -> Option<u32> {
         if !self.has_room(1) {
             return None;
         }
@@ -150,13 +150,18 @@ impl<T: Storage> DataPlane<T> {
     /// Target: reserves a range for a resync request. `Wait` means "busy now, take another range or try next turn"; nobody
     /// is woken for it.
     pub fn resync_request_begin(&mut self, sector: u64, size_bytes: u32) -> Begin {
+        self.reserve(Operation::ResyncWrite, sector, size_bytes)
+    }
+
+    /// Reserves a range that nobody works on now; `Wait` without being woken.
+    pub(super) fn reserve(&mut self, operation: Operation, sector: u64, size_bytes: u32) -> Begin {
         if !self.gate.local {
             return Begin::NoDisk;
         }
         if self.ranges.find(&self.table, sector, size_bytes, |_| true).is_some() {
             return Begin::Wait;
         }
-        match self.start(Operation::ResyncWrite, sector, size_bytes, Flags::NONE) {
+        match self.start(operation, sector, size_bytes, Flags::NONE) {
             Some(slot) => Begin::Go(slot),
             None => Begin::Wait,
         }

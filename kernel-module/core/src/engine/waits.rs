@@ -130,8 +130,9 @@ fn classify(entry: &Entry) -> Option<(Kind, For)> {
         }
         Operation::RemoteRead if !flags.has(Flags::COMPLETED) => (Kind::RemoteRead, net),
         Operation::PeerWrite | Operation::ResyncRead => (Kind::Peer, For::DISK),
-        Operation::ResyncWrite if flags.has(Flags::ARRIVED) => (Kind::Peer, For::DISK),
-        Operation::ResyncWrite => (Kind::Resync, For::PEER),
+        Operation::ResyncWrite | Operation::VerifyCompare if flags.has(Flags::ARRIVED) => (Kind::Peer, For::DISK),
+        Operation::VerifyRead if flags.has(Flags::READING) => (Kind::Peer, For::DISK),
+        Operation::ResyncWrite | Operation::VerifyCompare | Operation::VerifyRead => (Kind::Resync, For::PEER),
         _ => return None,
     })
 }

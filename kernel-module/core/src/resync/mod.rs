@@ -2,9 +2,11 @@
 //! Resynchronisation: which ranges to ask for, at what pace, and how far it is (behaviour.md section 7).
 
 mod controller;
+pub mod dependency;
 mod progress;
 mod request;
+pub mod verify;
 
-pub use controller::{Controller, Settings};
-pub use progress::{per_mille, Progress, Report};
-pub use request::{next_request, Limits, Range};
+pub use controller::{within_buffers, Controller, Settings, Throttle, MAX_STEPS};
+pub use progress::{per_mille, Details, Progress, Report};
+pub use request::{next_request, sane_granularity, uses_checksums, Limits, Range};

@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Online verify, checksum and thin resync (issue line 4), with our driver and with the C driver as peer.
+
+use crate::{bed, check, scribble};
+use anyhow::{ensure, Context, Result};
+use qemu_testbed::{Driver, Pair, PairOptions, Vm};
+
+/// The helper program writes what it is told.
+const HELPER: &str = "#!/bin/sh\necho \"$1 $2\" >> /tmp/helper\n";
+const ENDS: &str = "ipv4:10.0.0.1:7788 ipv4:10.0.0.2:7788";
+
+fn options(name: &str, node1: Driver, node2: Driver) -> PairOptions {
+    let mut options = PairOptions::new(name).drivers(node1, node2).with_net(" verify-alg crc32c; csums-alg sha1;");
+    options.disk = "c-plan-ahead 0; resync-rate 200M; rs-discard-granularity 65536;".into();
+    options.files = vec![("sbin/told".into(), HELPER.as_bytes().to_vec())];
+    options
+}
+
+/// Waits until nothing is on its way.
+fn settle(pair: &mut Pair) -> Result<()> {
+    for node in [&mut pair.a, &mut pair.b] {
+        node.wait_for(40, "sync; cat /proc/drbd", "pe:0 ua:0 ap:0")?;
+    }
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    Ok(())
+}
+
+fn forget(node: &mut Vm) -> Result<()> {
+    node.ok("dmesg -c > /dev/null; rm -f /tmp/helper").map(drop)
+}
+
+/// Waits for the end of a verify and returns what the kernel said.
+fn verified(node: &mut Vm) -> Result<String> {
+    node.wait_for(90, "dmesg", "Online verify done")?;
+    node.wait_for(20, "cat /proc/drbd", "cs:Connected")?;
+    node.ok("sleep 0.3; dmesg")
+}
+
+/// Changes blocks of 4 KiB on the backing disk behind the driver's back.
+fn damage(node: &mut Vm, blocks: &[u64]) -> Result<()> {
+    for block in blocks {
+        node.ok(&format!("dd if=/dev/urandom of=/dev/vda bs=4k seek={block} count=1 oflag=direct conv=notrunc 2>&1"))?;
+    }
+    Ok(())
+}
+
+fn verify(name: &str, node1: Driver, node2: Driver) -> Result<()> {
+    let mut pair = Pair::synced(&bed(), &options(name, node1, node2))?;
+    for node in [&mut pair.a, &mut pair.b] {
+        node.ok("echo -n /sbin/told > /sys/module/drbd/parameters/usermode_helper")?;
+    }
+    scribble(&mut pair.a, "/dev/drbd0", 0, 300)?;
+    settle(&mut pair)?;
+    // equal disks: nothing found, nobody told, the next run begins at 0
+    for node in [&mut pair.a, &mut pair.b] {
+        forget(node)?;
+    }
+    pair.a.ok("drbdadm verify r0")?;
+    for node in [&mut pair.a, &mut pair.b] {
+        let text = verified(node)?;
+        ensure!(!text.contains("Out of sync") && !text.contains("out of sync"), "{text}");
+        ensure!(node.ok("cat /proc/drbd")?.contains("oos:0"));
+        ensure!(node.run("cat /tmp/helper")?.code != 0, "the helper was called");
+    }
+    // differences are found, logged as ranges, marked and reported on both nodes (OV-2, OV-4); nothing is repaired
+    damage(&mut pair.b, &[100, 101, 102, 5000, 16000])?;
+    for node in [&mut pair.a, &mut pair.b] {
+        forget(node)?;
+    }
+    pair.a.ok("drbdadm verify r0")?;
+    for node in [&mut pair.a, &mut pair.b] {
+        let text = verified(node)?;
+        for range in ["start=800, size=24", "start=40000, size=8", "start=128000, size=8"] {
+            ensure!(text.contains(&format!("Out of sync: {range} (sectors)")), "{range} is missing in\n{text}");
+        }
+        ensure!(text.contains("Online verify found 5 4k block out of sync!"), "{text}");
+        ensure!(node.ok("cat /proc/drbd")?.contains("oos:20"));
+        node.wait_for(10, "cat /tmp/helper", "out-of-sync minor-0")?;
+    }
+    ensure!(pair.compare_disks().is_err());
+    // OV-1: from a start to a stop sector, asked for by the other node
+    damage(&mut pair.b, &[2000, 3000, 4000])?;
+    for node in [&mut pair.a, &mut pair.b] {
+        forget(node)?;
+    }
+    pair.b.ok("drbdsetup verify 0 --start=20003s --stop=30000s")?;
+    let text = verified(&mut pair.b)?;
+    ensure!(text.contains("Starting Online Verify from sector 20000"), "{text}");
+    ensure!(text.contains("Online Verify reached sector 30000"), "{text}");
+    let text = verified(&mut pair.a)?;
+    ensure!(text.contains("Online Verify start sector: 20000"), "{text}");
+    for node in [&mut pair.a, &mut pair.b] {
+        let text = node.ok("dmesg")?;
+        ensure!(text.contains("start=24000, size=8") && !text.contains("start=16000") && !text.contains("start=32000"), "{text}");
+        ensure!(node.ok("cat /proc/drbd")?.contains("oos:24"));
+    }
+    // bits alone do not resync (HS-15); after a disconnect with a write they all do, and checksums spare what is equal (RX-9, RX-11)
+    for node in [&mut pair.a, &mut pair.b] {
+        forget(node)?;
+    }
+    pair.a.ok("drbdadm disconnect r0")?;
+    scribble(&mut pair.a, "/dev/drbd0", 7000, 64)?;
+    pair.a.ok("dd if=/dev/drbd0 of=/tmp/same bs=1M count=4 skip=40 iflag=direct 2>&1 && dd if=/tmp/same of=/dev/drbd0 bs=1M seek=40 oflag=direct 2>&1")?;
+    pair.a.ok("drbdadm connect r0")?;
+    pair.wait_synced(60)?;
+    pair.b.wait_for(20, "dmesg", "had equal checksums, eliminated: 4096K")?;
+    settle(&mut pair)?;
+    // blocks 2000 and 4000 were damaged outside of the verified range and are still different
+    ensure!(pair.compare_disks().is_err());
+    pair.a.ok("drbdsetup verify 0 --start=0")?;
+    for node in [&mut pair.a, &mut pair.b] {
+        let text = verified(node)?;
+        ensure!(text.contains("start=16000, size=8") && text.contains("start=32000, size=8"), "{text}");
+        forget(node)?;
+    }
+    // thin resync: what is all zero at the source is discarded at the target, and arrives as zeros (RX-8, RX-9)
+    for (node, ends) in [(&mut pair.a, ENDS.into()), (&mut pair.b, swapped())] {
+        node.ok(&format!("drbdsetup net-options {ends} --csums-alg="))?;
+    }
+    pair.a.ok("/usr/sbin/blkdiscard -z -o 8388608 -l 8388608 /dev/drbd0; sync")?;
+    damage(&mut pair.b, &[2100, 2200])?;
+    pair.b.ok("drbdadm invalidate r0")?;
+    pair.b.wait_for(20, "dmesg", "Began resync as SyncTarget")?;
+    pair.wait_synced(60)?;
+    settle(&mut pair)?;
+    pair.compare_disks()?;
+    pair.finish()
+}
+
+fn swapped() -> String {
+    ENDS.split(' ').rev().collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn debug_verify_checksums_and_thin_resync_rust_rust() {
+    check(verify("verify-rr", Driver::Rust, Driver::Rust));
+}
+
+#[test]
+fn verify_checksums_and_thin_resync_rust_c() {
+    check(verify("verify-rc", Driver::Rust, Driver::C));
+}
+
+#[test]
+fn verify_checksums_and_thin_resync_c_rust() {
+    check(verify("verify-cr", Driver::C, Driver::Rust));
+}
+
+#[test]
+fn a_verify_survives_second_commands_writes_and_a_lost_connection() {
+    check(disturbed().context("disturbed verify"));
+}
+
+/// A slow run is left alone by a second command (the C driver loses it), goes on under writes without false findings, and is taken up where
+/// it was cut off (SC-3, OV-5).
+fn disturbed() -> Result<()> {
+    let mut options = options("verify-disturbed", Driver::Rust, Driver::Rust);
+    options.net = options.net.replace("protocol C;", "protocol A;");
+    options.disk = "c-plan-ahead 0; resync-rate 200M;".into();
+    let mut pair = Pair::synced(&bed(), &options)?;
+    for node in [&mut pair.a, &mut pair.b] {
+        node.ok("drbdsetup disk-options 0 --resync-rate=1500")?;
+        forget(node)?;
+    }
+    pair.a.ok("drbdsetup verify 0 --start=0")?;
+    let text = pair.a.wait_for(20, "cat /proc/drbd", "verified:")?;
+    ensure!(text.contains("cs:VerifyS") && text.contains("want: 1,500 K/sec"), "{text}");
+    ensure!(pair.b.wait_for(20, "cat /proc/drbd", "verified:")?.contains("cs:VerifyT"));
+    // nothing to do, and nothing disturbed
+    pair.a.ok("drbdsetup verify 0 --start=100000s --stop=100008s")?;
+    let refused = pair.b.run("drbdsetup verify 0")?;
+    ensure!(refused.code == 11 && refused.text.contains("-8"), "{}: {}", refused.code, refused.text);
+    let changed = pair.a.run(&format!("drbdsetup net-options {ENDS} --verify-alg=sha1"))?;
+    ensure!(changed.text.contains("(149)"), "{}", changed.text);
+    for round in 0..12u64 {
+        scribble(&mut pair.a, "/dev/drbd0", round * 300, 40)?;
+    }
+    let text = pair.a.ok("echo 1 > /sys/module/drbd/parameters/proc_details; cat /proc/drbd; echo 0 > /sys/module/drbd/parameters/proc_details")?;
+    ensure!(text.contains("cs:VerifyS") && text.contains("% sector pos: "), "{text}");
+    // the cable is pulled: the position is kept on both nodes
+    pair.a.set_link(false)?;
+    for node in [&mut pair.a, &mut pair.b] {
+        node.wait_for(40, "cat /proc/drbd", "cs:WFConnection")?;
+        let text = node.ok("dmesg")?;
+        ensure!(text.contains("Online Verify reached sector") && !text.contains("Out of sync"), "{text}");
+    }
+    let text = pair.a.ok("dmesg | grep 'reached sector'")?;
+    let reached: u64 = text.trim().rsplit(' ').next().and_then(|n| n.parse().ok()).context("no sector")?;
+    ensure!(reached > 0 && reached % 8 == 0, "{reached}");
+    pair.a.set_link(true)?;
+    pair.wait_synced(60)?;
+    for node in [&mut pair.a, &mut pair.b] {
+        forget(node)?;
+        node.ok("drbdsetup disk-options 0 --resync-rate=200M")?;
+    }
+    pair.a.ok("drbdsetup verify 0")?;
+    let text = verified(&mut pair.a)?;
+    ensure!(text.contains(&format!("Starting Online Verify from sector {reached}")), "{text}");
+    ensure!(verified(&mut pair.b)?.contains(&format!("Online Verify start sector: {reached}")));
+    // to the end: the next one begins at 0, without anything found by any of them
+    forget(&mut pair.a)?;
+    pair.a.ok("drbdsetup verify 0")?;
+    let text = verified(&mut pair.a)?;
+    ensure!(text.contains("Starting Online Verify from sector 0") && !text.contains("ut of sync"), "{text}");
+    settle(&mut pair)?;
+    pair.compare_disks()?;
+    for node in [&mut pair.b, &mut pair.a] {
+        node.ok("drbdadm secondary r0 && drbdadm down r0 && rmmod drbd")?;
+    }
+    pair.finish()
+}
