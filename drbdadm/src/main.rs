@@ -15,6 +15,10 @@ mod pages;
 mod setup;
 mod view;
 
+#[cfg(test)]
+#[path = "../tests/support/schema.rs"]
+mod schema;
+
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;

@@ -27,8 +27,11 @@ fn find(file: &str, end: &str) -> Run {
     found.unwrap_or_else(|| panic!("{end} in {file}"))
 }
 
+/// A document, which is as its schema says.
 fn document(text: &str) -> Value {
-    serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
+    let value = serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"));
+    crate::schema::check(&value);
+    value
 }
 
 #[test]

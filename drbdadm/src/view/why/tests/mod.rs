@@ -293,6 +293,8 @@ fn no_combination_of_states_is_left_without_an_explanation() {
 #[test]
 fn the_document_has_the_documented_members() {
     let findings = explain(&at(state(StandAlone, Secondary, UpToDate, DUnknown)));
+    let whole = crate::view::why::text::document(vec![value("r0", &findings)]);
+    crate::schema::check(&serde_json::from_str(&whole).expect("valid"));
     let value = value("r0", &findings);
     assert_eq!(value["name"], "r0");
     assert_eq!(value["problem"], true);
