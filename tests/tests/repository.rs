@@ -98,6 +98,8 @@ fn unsafe_code_is_in_kapi_alone_and_argued_for() {
         let text = fs::read_to_string(path).unwrap_or_default();
         for (number, line) in text.lines().enumerate() {
             let code = line.split("//").next().unwrap_or("");
+            // what stands between quotes is text: cache=unsafe of QEMU
+            let code: String = code.split('"').step_by(2).collect();
             let word = code
                 .split(|c: char| !c.is_alphanumeric() && c != '_')
                 .any(|w| w == "unsafe");
