@@ -9,7 +9,7 @@ PREFIX ?= /usr
 SCRIPTS := qemu-testbed/scripts
 CARGO_TARGET := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: help all setup module tools testbed install install-module install-utils deb test test-fast test-vm test-debug test-cluster debug-kernel demo bench console fmt lint clean
+.PHONY: help all setup module tools testbed install install-module install-utils deb test test-fast test-vm test-debug test-cluster debug-kernel torture demo bench console fmt lint clean
 
 help: ## this list
 	@echo "The Rust DRBD: an in-kernel successor of the C drbd.ko, and its tools."
@@ -80,6 +80,11 @@ test-cluster: tools ## two complete Debian machines: Pacemaker with MariaDB, and
 	@$(SCRIPTS)/setup.sh cluster
 	@mkdir -p build && path=$$($(SCRIPTS)/build-module.sh full) && cp "$$path" build/drbd-full.ko
 	@cargo test -p drbd-tests --features vm --test cluster -- --test-threads $(or $(JOBS),1) --nocapture $(ONLY)
+
+torture: all ## random I/O under faults for MINUTES (10): PAIRING=rust-rust|rust-c|c-rust, SEED, KERNEL=debug
+	@$(if $(filter debug,$(KERNEL)),$(SCRIPTS)/debug-kernel.sh && cp "$$($(SCRIPTS)/build-module.sh debug)" build/drbd-debug.ko)
+	@TORTURE_PAIRING=$(or $(PAIRING),rust-rust) TORTURE_MINUTES=$(or $(MINUTES),10) TORTURE_SEED=$(SEED) DRBD_RS_FLAVOUR=$(KERNEL) \
+		cargo test -p drbd-tests --features vm --test vm -- --ignored --nocapture torture::torture
 
 demo: all testbed ## two machines: full sync, role switch, a lost node and its return
 	@$(CARGO_TARGET)/debug/testbed demo $(if $(KEEP),--keep)

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Tests that need more than one crate: recorded evidence, simulation, virtual machines.
 
+pub mod torture;
+
 use std::path::PathBuf;
 
 /// Path of a file below `tests/fixtures`.

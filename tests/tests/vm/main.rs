@@ -19,6 +19,7 @@ mod size;
 mod requests;
 mod tools;
 mod verify;
+mod torture;
 
 use anyhow::Result;
 use qemu_testbed::{Testbed, Vm};
