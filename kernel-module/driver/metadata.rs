@@ -24,16 +24,16 @@ pub(crate) fn superblock(volume: &Volume) -> Option<Superblock> {
     let disk = volume.disk.as_ref()?;
     let when = |condition: bool, flag: u32| if condition { flag } else { 0 };
     let al_disabled = !disk.conf.al_updates();
+    let settled = disk.state_flags
+        | when(disk.crashed_primary, flags::CRASHED_PRIMARY)
+        | when(disk.still_primary, flags::PRIMARY)
+        | disk.kept_flags & flags::FULL_SYNC
+        | when(al_disabled, flags::AL_DISABLED);
     Some(Superblock {
         la_size: disk.la_size,
         uuids: disk.uuids,
         device_uuid: disk.device_uuid,
-        flags: disk.state_flags
-            | when(disk.crashed_primary, flags::CRASHED_PRIMARY)
-            | when(disk.still_primary, flags::PRIMARY)
-            | disk.kept_flags & flags::FULL_SYNC
-            | when(disk.moving, flags::FULL_SYNC)
-            | when(al_disabled || disk.moving, flags::AL_DISABLED),
+        flags: if disk.moving { flags::while_moving(settled) } else { settled },
         magic: MAGIC_UNCLEAN,
         md_size: u32::try_from(disk.layout.md_size).unwrap_or(u32::MAX),
         al_offset: disk.layout.al_offset,

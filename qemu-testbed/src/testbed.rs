@@ -84,6 +84,11 @@ impl Testbed {
         Ok(bed)
     }
 
+    /// The Debian root with the tools of the C driver.
+    pub fn root(&self) -> PathBuf {
+        self.cache.join("root")
+    }
+
     /// Base initramfs.
     pub fn base(&self) -> PathBuf {
         self.cache.join(match self.flavour {

@@ -3,6 +3,7 @@
 //! C driver as peer. Each test boots its own machines and fails on any complaint in a kernel
 //! log. `make test-vm` runs them; a name after `-- ` selects one.
 
+mod crash_states;
 mod failures;
 mod fencing;
 mod hangs;

@@ -33,6 +33,13 @@ pub mod flags {
     pub const AL_CLEAN: u32 = 0x080;
     /// The activity log was not kept.
     pub const AL_DISABLED: u32 = 0x100;
+
+    /// The flags while metadata is being moved or sized anew (metadata.md 8.4, step 2): neither bitmap nor log can be relied on. A
+    /// Primary is marked as one that has crashed: the same to an attach, but `apply-al` then does not insist on a log that may not be there yet.
+    pub const fn while_moving(flags: u32) -> u32 {
+        let crashed = if flags & PRIMARY != 0 { CRASHED_PRIMARY } else { 0 };
+        flags & !PRIMARY | crashed | FULL_SYNC | AL_DISABLED
+    }
 }
 
 /// The fields of a superblock.
