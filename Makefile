@@ -9,7 +9,7 @@ PREFIX ?= /usr
 SCRIPTS := qemu-testbed/scripts
 CARGO_TARGET := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: help all setup module tools testbed install install-module install-utils deb test test-fast test-vm test-debug test-cluster debug-kernel torture demo bench console fmt lint clean
+.PHONY: help all setup module tools testbed install install-module install-utils deb test test-fast test-vm test-debug test-cluster debug-kernel torture fuzz demo bench console fmt lint clean
 
 help: ## this list
 	@echo "The Rust DRBD: an in-kernel successor of the C drbd.ko, and its tools."
@@ -85,6 +85,11 @@ torture: all ## random I/O under faults for MINUTES (10): PAIRING=rust-rust|rust
 	@$(if $(filter debug,$(KERNEL)),$(SCRIPTS)/debug-kernel.sh && cp "$$($(SCRIPTS)/build-module.sh debug)" build/drbd-debug.ko)
 	@TORTURE_PAIRING=$(or $(PAIRING),rust-rust) TORTURE_MINUTES=$(or $(MINUTES),10) TORTURE_SEED=$(SEED) DRBD_RS_FLAVOUR=$(KERNEL) \
 		cargo test -p drbd-tests --features vm --test vm -- --ignored --nocapture torture::torture
+
+fuzz: ## libFuzzer on the decoders and the configuration parser: RUNS (10^8) each, needs cargo-fuzz and a nightly compiler
+	@cd fuzz && for target in wire netlink metadata configuration; do mkdir -p target/found/$$target; \
+		nice cargo +nightly fuzz run -s none $$target target/found/$$target corpus/$$target -- \
+		-runs=$(or $(RUNS),100000000) -max_len=600 -max_total_time=$(or $(SECONDS),0) || exit; done
 
 demo: all testbed ## two machines: full sync, role switch, a lost node and its return
 	@$(CARGO_TARGET)/debug/testbed demo $(if $(KEEP),--keep)

@@ -26,5 +26,5 @@ pub use address::Address;
 pub use bind::{bind, Binding, Identity};
 pub use diagnostic::{distance, nearest, Diagnostic, Position, Severity};
 pub use expand::expand;
-pub use loader::{parse_running, Loaded, Loader};
+pub use loader::{parse_running, parse_text, Loaded, Loader};
 pub use model::{Config, HostKind, HostSection, Resource, Section, Volume};

@@ -113,6 +113,13 @@ fn read(file: &str) -> Result<String, Diagnostic> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
+/// Reads a configuration from memory, with `name` in messages; `include` statements still read files.
+pub fn parse_text(name: &str, text: &str) -> Loaded {
+    let mut parser = Parser::new(Lexer::new(name, text.into(), 1), false);
+    let result = parser.parse_file();
+    finish(parser, name, result)
+}
+
 /// Understands the output of `drbdsetup show`. Nothing is checked but the syntax.
 pub fn parse_running(text: &str) -> Result<Vec<Resource>, Diagnostic> {
     let mut parser = Parser::new(Lexer::new("drbdsetup show", text.into(), 1), true);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Tests that need more than one crate: recorded evidence, simulation, virtual machines.
 
+pub mod fuzz;
 pub mod torture;
 
 use std::path::PathBuf;
