@@ -49,7 +49,7 @@ install: install-module install-utils ## install drbd.ko for KDIR, tools, script
 
 install-module:
 	@packaging/dkms/build "$$KDIR" modules
-	@packaging/dkms/build "$$KDIR" INSTALL_MOD_PATH=$(DESTDIR) INSTALL_MOD_DIR=updates modules_install
+	@packaging/dkms/build "$$KDIR" INSTALL_MOD_PATH=$(DESTDIR) INSTALL_MOD_DIR=updates CONFIG_MODULE_SIG_ALL= modules_install
 
 install-utils: tools
 	@DESTDIR=$(DESTDIR) PREFIX=$(PREFIX) packaging/install
@@ -58,8 +58,11 @@ deb: tools ## build/drbd-rs-utils_*.deb and build/drbd-rs-dkms_*.deb
 	@packaging/build-deb
 
 .PHONY: test-packages
-test-packages: setup deb ## the packages on a fresh Debian 13: install, DKMS, reboot, removal (about 10 minutes)
+test-packages: setup deb ## the packages on a fresh Debian 13, and the administrator's guide as a reader types it
 	@packaging/tests/packages
+	@$(SCRIPTS)/setup.sh cluster
+	@path=$$($(SCRIPTS)/build-module.sh full) && cp "$$path" build/drbd-full.ko
+	@cargo test -p drbd-tests --features vm --test guide -- --nocapture
 
 test: all test-fast test-vm ## every test: unit, property, simulation, virtual machines
 
