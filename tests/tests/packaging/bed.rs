@@ -2,7 +2,8 @@
 //! A folder with stand-ins for the programs that scripts call, and the environment to run them in.
 
 use std::fs;
-use std::os::unix::fs::{symlink, PermissionsExt};
+use std::io::Write;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -40,6 +41,21 @@ impl Outcome {
 pub struct Bed {
     folder: PathBuf,
     variables: Vec<(String, String)>,
+}
+
+/// Writes a program. A shell writes it: a file that this process itself has open for writing may be open in a child of another
+/// test's thread too, and then it cannot be executed (ETXTBSY).
+pub fn executable(path: &Path, text: &str) {
+    let mut shell = Command::new("sh")
+        .args(["-c", "cat >\"$0\" && chmod 755 \"$0\""])
+        .arg(path)
+        .stdin(Stdio::piped())
+        .spawn()
+        .expect("sh");
+    let mut input = shell.stdin.take().expect("pipe");
+    input.write_all(text.as_bytes()).expect("program");
+    drop(input);
+    assert!(shell.wait().expect("sh").success(), "{}", path.display());
 }
 
 /// Path of a file below `packaging/`.
@@ -106,9 +122,7 @@ impl Bed {
             "#!/bin/sh\nbed='{}'\n{record}{body}\nexit 0\n",
             self.folder.display()
         );
-        let path = self.path("bin").join(name);
-        fs::write(&path, text).expect("stand-in");
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("stand-in");
+        executable(&self.path("bin").join(name), &text);
     }
 
     /// Sets an environment variable for all runs.

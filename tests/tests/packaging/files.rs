@@ -2,9 +2,8 @@
 //! Files that are only put in their places (issue 4 line 5): they name what exists, and the sample
 //! configuration is one the parser accepts.
 
-use crate::bed::packaging;
+use crate::bed::{executable, packaging};
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
@@ -25,12 +24,10 @@ fn installed(name: &str) -> std::path::PathBuf {
         .status();
     assert!(copied.expect("cp").success());
     let tool = top.join("source/build/drbdadm");
-    fs::write(
+    executable(
         &tool,
         "#!/bin/sh\nfor f in drbdadm.8 drbd.conf.5 drbdadm.bash; do echo $1 >$2/$f; done\n",
-    )
-    .expect("placeholder");
-    fs::set_permissions(&tool, fs::Permissions::from_mode(0o755)).expect("placeholder");
+    );
     install(&top);
     top
 }
