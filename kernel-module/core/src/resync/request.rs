@@ -103,6 +103,9 @@ mod tests {
         fn is_dirty(&self, _: usize) -> bool {
             false
         }
+        fn swap_page(&mut self, other: &mut Self, index: usize) {
+            core::mem::swap(&mut self.0[index], &mut other.0[index]);
+        }
     }
 
     fn bitmap(sectors: u64, set: &[(u64, u64)]) -> Bitmap<Pages> {
