@@ -87,7 +87,7 @@ test-cluster: tools ## two complete Debian machines: Pacemaker with MariaDB, and
 torture: all ## random I/O under faults for MINUTES (10): PAIRING=rust-rust|rust-c|c-rust, SEED, KERNEL=debug
 	@$(if $(filter debug,$(KERNEL)),$(SCRIPTS)/debug-kernel.sh && cp "$$($(SCRIPTS)/build-module.sh debug)" build/drbd-debug.ko)
 	@TORTURE_PAIRING=$(or $(PAIRING),rust-rust) TORTURE_MINUTES=$(or $(MINUTES),10) TORTURE_SEED=$(SEED) DRBD_RS_FLAVOUR=$(KERNEL) \
-		cargo test -p drbd-tests --features vm --test vm -- --ignored --nocapture torture::torture
+		cargo test -p drbd-tests --features vm --test torture -- --nocapture
 
 fuzz: ## libFuzzer on the decoders and the configuration parser: RUNS (10^8) each, needs cargo-fuzz and a nightly compiler
 	@cd fuzz && for target in wire netlink metadata configuration; do mkdir -p target/found/$$target; \

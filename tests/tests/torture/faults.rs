@@ -2,7 +2,7 @@
 //! The faults of the torture test. Each leaves both nodes with power, cable and disk, and the
 //! nodes connected; whether they have synced is left open.
 
-use super::{Torture, WHOLE};
+use crate::{Torture, WHOLE};
 use anyhow::Result;
 
 /// A node's disk from now on.

@@ -14,13 +14,27 @@
 
 mod faults;
 
-use crate::{bed, check};
 use anyhow::{bail, ensure, Context, Result};
 use drbd_tests::torture::{read_record, recorded_groups, verify, BLOCK, GROUP, SECTOR};
-use qemu_testbed::{Driver, Pair, PairOptions, Vm};
+use qemu_testbed::{Driver, Pair, PairOptions, Testbed, Vm};
 use std::fs;
 use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
+
+/// The testbed, or the reason why there is none.
+fn bed() -> Testbed {
+    match Testbed::open() {
+        Ok(bed) => bed,
+        Err(error) => panic!("virtual machines cannot run: {error:#}"),
+    }
+}
+
+/// Fails with the whole chain of reasons.
+fn check(result: Result<()>) {
+    if let Err(error) = result {
+        panic!("{error:?}");
+    }
+}
 
 /// Size of the data disk: more activity log extents than the log is configured to hold.
 const DISK_MIB: u64 = 384;
@@ -290,7 +304,6 @@ fn number(name: &str, default: u64) -> u64 {
 }
 
 #[test]
-#[ignore = "ten minutes: make torture"]
 fn torture() {
     let pairing = std::env::var("TORTURE_PAIRING").unwrap_or_else(|_| "rust-rust".into());
     let clock = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(1, |d| d.as_secs());

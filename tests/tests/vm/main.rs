@@ -20,7 +20,6 @@ mod size;
 mod requests;
 mod tools;
 mod verify;
-mod torture;
 
 use anyhow::Result;
 use qemu_testbed::{Testbed, Vm};
