@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What the tests that run drbdadm as another machine share.
+#![allow(dead_code)] // each test uses a part
 
 use std::fs;
 use std::os::unix::fs::{symlink, MetadataExt, PermissionsExt};
@@ -7,7 +8,6 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The recordings of the reference drbdadm.
-#[allow(dead_code)]
 pub fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/config")
 }

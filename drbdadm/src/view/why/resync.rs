@@ -39,13 +39,14 @@ fn kib(volume: &Volume) -> String {
 }
 
 fn runs(facts: &Facts, volume: &Volume, name: &str, what: String) -> Finding {
-    let done = volume
-        .run_percent()
-        .map_or(String::new(), |percent| format!(": {percent:.1}% done"));
     let progress = facts
         .progress
         .iter()
         .find(|minor| minor.minor == volume.minor);
+    let done = volume
+        .run_percent()
+        .or_else(|| progress?.percent())
+        .map_or(String::new(), |percent| format!(": {percent:.1}% done"));
     let speed = progress.and_then(|minor| Some((minor.speed_kib?, minor.finish.as_deref()?)));
     let finding = Finding::new(name, Severity::Notice, format!("{what}{done}."));
     let finding = match speed {
