@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Policies for disks that fail or hang, for data that is nowhere, and for reads with a choice (issue 3 item 3; behaviour.md 6.6, 6.7,
-//! TO-3, ER-7): on our driver, and with the C driver, so that a difference shows.
+//! TO-3, ER-7), and a peer that cannot keep up (6.5). The same expectations hold on the C driver.
 
 use crate::fencing::{answer, calls, current_uuid, with_helper};
 use crate::{bed, check, scribble};
@@ -174,6 +174,7 @@ fn debug_policies_for_broken_disks_and_reads() {
 }
 
 #[test]
+#[ignore = "holds the expectations against the C driver; to be run when they change"]
 fn policies_for_broken_disks_and_reads_are_those_of_the_c_driver() {
     check(broken_disks("policies-c", Driver::C, Driver::Rust));
 }
@@ -278,6 +279,7 @@ fn debug_data_that_is_nowhere_suspends_or_fails() {
 }
 
 #[test]
+#[ignore = "holds the expectations against the C driver; to be run when they change"]
 fn data_that_is_nowhere_suspends_or_fails_as_on_the_c_driver() {
     check(no_data("no-data-c", Driver::C, Driver::Rust));
 }
