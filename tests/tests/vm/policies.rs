@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Policies for disks that fail or hang, for data that is nowhere, and for reads with a choice (issue 3 item 3; behaviour.md 6.6, 6.7,
-//! TO-3, ER-7). The same expectations hold on the C driver.
+//! TO-3, ER-7). The same expectations hold with the C driver as node1.
 
 use crate::fencing::{answer, calls, current_uuid, with_helper};
 use crate::{bed, check, scribble};
@@ -173,12 +173,6 @@ fn debug_policies_for_broken_disks_and_reads() {
     check(broken_disks("policies", Driver::Rust, Driver::Rust));
 }
 
-#[test]
-#[ignore = "holds the expectations against the C driver; to be run when they change"]
-fn policies_for_broken_disks_and_reads_are_those_of_the_c_driver() {
-    check(broken_disks("policies-c", Driver::C, Driver::Rust));
-}
-
 /// I/O does not move: `s` in the flags, and the background write waits.
 fn is_frozen(node: &mut Vm) -> Result<()> {
     node.wait_for(20, "cat /proc/drbd", " s-----")?;
@@ -276,12 +270,6 @@ fn no_data(name: &str, node1: Driver, node2: Driver) -> Result<()> {
 #[test]
 fn debug_data_that_is_nowhere_suspends_or_fails() {
     check(no_data("no-data", Driver::Rust, Driver::Rust));
-}
-
-#[test]
-#[ignore = "holds the expectations against the C driver; to be run when they change"]
-fn data_that_is_nowhere_suspends_or_fails_as_on_the_c_driver() {
-    check(no_data("no-data-c", Driver::C, Driver::Rust));
 }
 
 /// on-congestion disconnect: a peer that cannot take what is written is left alone (CG-2); vm/resync.rs has pull-ahead.
