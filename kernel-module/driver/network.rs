@@ -181,8 +181,11 @@ impl Resource {
         }
         {
             let mut control = self.control.lock();
-            control.cstate = Conn::Disconnecting;
-            let _ = self.change_all(&mut control, Request::none().conn(Conn::Disconnecting), Kind::Hard);
+            // The receiver may have reached the end already, once the peer had agreed.
+            if control.cstate != Conn::StandAlone {
+                control.cstate = Conn::Disconnecting;
+                let _ = self.change_all(&mut control, Request::none().conn(Conn::Disconnecting), Kind::Hard);
+            }
         }
         if force {
             self.connection.hurry.store(true, Release);
