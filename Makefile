@@ -79,7 +79,7 @@ test-debug: all debug-kernel ## the virtual machine tests on the debug kernel
 	@path=$$($(SCRIPTS)/build-module.sh debug) && cp "$$path" build/drbd-debug.ko
 	@DRBD_RS_FLAVOUR=debug cargo test -p drbd-tests --features vm --test vm -- --test-threads 1 $(or $(ONLY),debug_)
 
-test-cluster: tools ## two complete Debian machines: Pacemaker with MariaDB, and the tutorials (ONLY=name)
+test-cluster: tools ## Pacemaker with MariaDB, and the tutorials, on two complete Debian machines (ONLY=name)
 	@$(SCRIPTS)/setup.sh cluster
 	@mkdir -p build && path=$$($(SCRIPTS)/build-module.sh full) && cp "$$path" build/drbd-full.ko
 	@cargo test -p drbd-tests --features vm --test cluster -- --test-threads $(or $(JOBS),1) --nocapture $(ONLY)

@@ -43,11 +43,12 @@ pub(crate) fn write_changed(device: &Device, only: Option<usize>, settled: &mut 
         let durable = if *settled && !clearing { Ok(()) } else { place.settle_data(&mut buffer) };
         *settled = true;
         let sector = place.layout.bitmap_sector() + page as u64 * PAGE_SECTORS;
-        let written = durable.and_then(|()| buffer.write(&place.meta, sector, super::metadata::RELAXED, place.limit));
+        let written = durable.and_then(|()| buffer.write(&place.meta, sector, super::metadata::RELAXED, METADATA_TIMEOUT_SECONDS * HZ).map_err(|_| EIO));
         device.statistics.bitmap_writes.add(1);
-        if let Err(error) = written {
+        if written.is_err() {
             device.plane.lock().core.bitmap.dirty_page(page);
-            return Err(device.metadata_failed(error));
+            device.report_error(super::device::ERROR_METADATA);
+            return Err(EIO);
         }
         from = page + 1;
     }
@@ -61,7 +62,7 @@ impl Resource {
         write_changed(&device, None, &mut false)?;
         let mut buffer = device.meta.lock();
         match device.metadata_place() {
-            Some(place) => buffer.flush(&place.meta, place.limit).map_err(|error| device.metadata_failed(error)),
+            Some(place) => buffer.flush(&place.meta, METADATA_TIMEOUT_SECONDS * HZ).map_err(|_| EIO),
             None => Ok(()),
         }
     }

@@ -138,6 +138,7 @@ fn measure(bed: &Testbed, module: &Path, plugin: &Path, load: &Path) -> Result<C
                 "bin/load".into(),
                 std::fs::read(load).context("reading the load generator")?,
             )],
+            tree: None,
             counting: Some((plugin.into(), out.clone())),
         },
     )?;

@@ -12,6 +12,7 @@ use crate::vm::VmOptions;
 use anyhow::{Context, Result};
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 const INIT_HEAD: &str = r#"#!/bin/sh
@@ -68,7 +69,7 @@ pub fn initrd(bed: &Testbed, options: &VmOptions) -> Result<Vec<u8>> {
     Ok(image)
 }
 
-fn tools<'a>(bed: &'a Testbed) -> Result<&'a Path> {
+fn tools(bed: &Testbed) -> Result<&Path> {
     let tools = bed.tools.as_deref();
     tools.context("our tools are not built: run `make all`")
 }
@@ -129,6 +130,30 @@ impl System {
         self.archive.file(&path, content);
     }
 
+    /// Everything below `folder`, in the order of names.
+    fn tree(&mut self, folder: &Path, below: &str) -> Result<()> {
+        let mut entries: Vec<_> = fs::read_dir(folder)
+            .with_context(|| format!("reading {}", folder.display()))?
+            .collect::<std::io::Result<_>>()?;
+        entries.sort_by_key(fs::DirEntry::file_name);
+        for entry in entries {
+            let path = format!("{below}{}", entry.file_name().to_string_lossy());
+            let kind = entry.file_type()?;
+            if kind.is_symlink() {
+                let target = fs::read_link(entry.path())?;
+                self.symlink(&path, &target.to_string_lossy());
+            } else if kind.is_dir() {
+                self.tree(&entry.path(), &format!("{path}/"))?;
+            } else {
+                let mode = entry.metadata()?.permissions().mode() & 0o7777;
+                let path = format!("overlay/{path}");
+                self.folders_of(&path);
+                self.archive.file_with_mode(&path, mode, &read(&entry.path())?);
+            }
+        }
+        Ok(())
+    }
+
     fn symlink(&mut self, path: &str, target: &str) {
         let path = format!("overlay/{path}");
         self.folders_of(&path);
@@ -162,6 +187,9 @@ fn system_overlay(bed: &Testbed, options: &VmOptions) -> Result<Vec<u8>> {
         for name in ["drbdsetup", "drbdmeta"] {
             system.symlink(&format!("usr/sbin/{name}"), "drbdadm");
         }
+    }
+    if let Some(folder) = &options.tree {
+        system.tree(folder, "")?;
     }
     for (name, content) in &options.files {
         system.file(name.trim_start_matches('/'), content);

@@ -9,7 +9,7 @@ pub struct Archive {
 }
 
 const DIRECTORY: u32 = 0o040_755;
-const EXECUTABLE: u32 = 0o100_755;
+const FILE: u32 = 0o100_000;
 const SYMLINK: u32 = 0o120_777;
 
 impl Archive {
@@ -23,9 +23,14 @@ impl Archive {
         self.entry(path, DIRECTORY, &[]);
     }
 
-    /// Adds an executable file, which all overlay files are.
+    /// Adds an executable file, which nearly all overlay files are.
     pub fn file(&mut self, path: &str, content: &[u8]) {
-        self.entry(path, EXECUTABLE, content);
+        self.file_with_mode(path, 0o755, content);
+    }
+
+    /// Adds a file with the permissions `mode`.
+    pub fn file_with_mode(&mut self, path: &str, mode: u32, content: &[u8]) {
+        self.entry(path, FILE | mode, content);
     }
 
     /// Adds a symbolic link to `target`.

@@ -209,7 +209,7 @@ fn systems(files: [Option<PathBuf>; 2], debian_tools: bool) -> Result<()> {
             "boot" => node.boot(),
             "ready" => node.wait_ready(),
             "start" => pair.a.start_command(rest),
-            _ => node.run(rest).map(|o| print!("{}[exit {}]\n", o.text, o.code)),
+            _ => node.run(rest).map(|o| println!("{}[exit {}]", o.text, o.code)),
         };
         if let Err(error) = done {
             println!("[{error:#}]");

@@ -107,6 +107,7 @@ impl Pair {
                     .cloned()
                     .chain([("etc/drbd.conf".into(), configuration(options).into_bytes())])
                     .collect(),
+                tree: None,
                 counting: None,
             }
         };

@@ -29,6 +29,8 @@ pub struct SystemOptions {
     pub our_tools: bool,
     /// Files both machines get before their first boot: path, content.
     pub files: Vec<(String, Vec<u8>)>,
+    /// A folder with more of them, for example what `packaging/install` made.
+    pub tree: Option<PathBuf>,
 }
 
 impl SystemOptions {
@@ -44,6 +46,7 @@ impl SystemOptions {
             cluster_stack: false,
             our_tools: true,
             files: Vec::new(),
+            tree: None,
         }
     }
 
@@ -97,6 +100,7 @@ impl Systems {
                     "nocluster systemd.mask=pacemaker.service".into()
                 },
                 files,
+                tree: options.tree.clone(),
                 counting: None,
             }
         };

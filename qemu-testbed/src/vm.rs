@@ -38,6 +38,9 @@ pub struct VmOptions {
     pub append: String,
     /// Files put into the machine: path in it, content.
     pub files: Vec<(String, Vec<u8>)>,
+    /// Folder whose content goes into the machine too, with its modes and symbolic links (full
+    /// flavour only); `files` win over it.
+    pub tree: Option<PathBuf>,
     /// Count executed instructions with this plugin into this file; needs one processor.
     pub counting: Option<(PathBuf, PathBuf)>,
 }

@@ -5,7 +5,9 @@
 
 mod database;
 mod moves;
+mod packaged;
 mod stack;
+mod tutorials;
 
 use anyhow::Result;
 use qemu_testbed::Testbed;

@@ -1,29 +1,31 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Corosync, Pacemaker and MariaDB on a replicated disk, as the tutorials set them up with crm.
 
+use crate::packaged::Packaged;
 use anyhow::{bail, ensure, Result};
 use qemu_testbed::{SystemOptions, Systems, Testbed, Vm};
 use std::time::{Duration, Instant};
 
-const COROSYNC: &str = "totem {
+/// Configuration of corosync for two nodes on one cable.
+pub fn corosync(hosts: [&str; 2], addresses: [&str; 2]) -> String {
+    let node = |index: usize| {
+        format!(
+            "    node {{\n        ring0_addr: {}\n        name: {}\n        nodeid: {}\n    }}\n",
+            addresses[index],
+            hosts[index],
+            index + 1
+        )
+    };
+    format!("{TOTEM}nodelist {{\n{}{}}}\n", node(0), node(1))
+}
+
+const TOTEM: &str = "totem {
     version: 2
     cluster_name: testbed
     transport: knet
     crypto_cipher: none
     crypto_hash: none
     token: 10000
-}
-nodelist {
-    node {
-        ring0_addr: 10.0.0.1
-        name: node1
-        nodeid: 1
-    }
-    node {
-        ring0_addr: 10.0.0.2
-        name: node2
-        nodeid: 2
-    }
 }
 quorum {
     provider: corosync_votequorum
@@ -51,7 +53,7 @@ skip-ssl
 const RESOURCES: &str = "property stonith-enabled=false no-quorum-policy=ignore
 rsc_defaults resource-stickiness=100
 op_defaults timeout=240
-primitive p_drbd AGENT params drbd_resource=r0 \\
+primitive p_drbd ocf:linbit:drbd params drbd_resource=r0 \\
   op start timeout=240 interval=0 op stop timeout=240 interval=0 \\
   op promote timeout=240 interval=0 op demote timeout=240 interval=0 \\
   op notify timeout=240 interval=0 \\
@@ -70,20 +72,21 @@ colocation c_db inf: g_db ms_drbd:Promoted
 order o_db Mandatory: ms_drbd:promote g_db:start
 ";
 
-/// What differs between the tests.
-pub struct StackOptions {
-    /// Name of the run.
-    pub name: &'static str,
-    /// Agent of the promotable clone.
-    pub agent: &'static str,
-    /// Lines for the resource: fencing and handlers.
-    pub lines: &'static str,
+/// Whose scripts the cluster calls; driver and tools are ours in both cases.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Scripts {
+    /// Agent and handlers of Debian's drbd-utils, unmodified.
+    Debian,
+    /// Everything that `packaging/install` installs.
+    Ours,
 }
 
 /// The running cluster.
 pub struct Stack {
     /// Both machines.
     pub machines: Systems,
+    /// Read again when a machine boots.
+    _packaged: Option<Packaged>,
 }
 
 /// One of the two machines.
@@ -113,38 +116,49 @@ impl Node {
     }
 }
 
-fn resource(lines: &str) -> String {
-    format!(
-        "resource r0 {{
-  net {{ protocol C; cram-hmac-alg sha1; shared-secret \"secret\"; connect-int 5; ping-int 5; ping-timeout 30; timeout 60; }}
-  disk {{ resync-rate 200M; c-plan-ahead 0; on-io-error detach; }}
-  {lines}
+/// The mirror, on a cable of its own, with the fencing that the handlers' documentation shows.
+const MIRROR: &str = "resource r0 {
+  net { protocol C; cram-hmac-alg sha1; shared-secret secret; connect-int 5; ping-int 5; ping-timeout 30; timeout 60; }
+  disk { resync-rate 200M; c-plan-ahead 0; on-io-error detach; fencing resource-only; }
+  handlers {
+    fence-peer \"/usr/lib/drbd/crm-fence-peer.sh\";
+    unfence-peer \"/usr/lib/drbd/crm-unfence-peer.sh\";
+  }
   device /dev/drbd0;
   disk /dev/vda;
   meta-disk internal;
-  on node1 {{ address 10.0.1.1:7788; }}
-  on node2 {{ address 10.0.1.2:7788; }}
-}}
-"
-    )
+  on node1 { address 10.0.1.1:7788; }
+  on node2 { address 10.0.1.2:7788; }
 }
+";
+
+/// Id of the constraint that either handler places.
+pub const CONSTRAINT: &str = "drbd-fence-by-handler-r0-ms_drbd";
 
 impl Stack {
     /// Boots both machines, makes the mirror with the database on it, hands it to Pacemaker
     /// and waits until the database runs.
-    pub fn start(bed: &Testbed, options: &StackOptions) -> Result<Self> {
-        let mut system = SystemOptions::new(options.name)
-            .file("etc/corosync/corosync.conf", COROSYNC)
+    pub fn start(bed: &Testbed, name: &str, scripts: Scripts) -> Result<Self> {
+        let mut system = SystemOptions::new(name)
+            .file("etc/corosync/corosync.conf", &corosync(["node1", "node2"], ["10.0.0.1", "10.0.0.2"]))
             .file("etc/mysql/mariadb.conf.d/99-testbed.cnf", MARIADB)
-            .file("etc/drbd.d/r0.res", &resource(options.lines))
-            .file("root/crm.conf", &RESOURCES.replace("AGENT", options.agent));
+            .file("etc/drbd.d/r0.res", MIRROR)
+            .file("root/crm.conf", RESOURCES);
         system.cluster_stack = true;
+        let packaged = match scripts {
+            Scripts::Debian => None,
+            Scripts::Ours => Some(Packaged::install(name)?),
+        };
+        system.tree = packaged.as_ref().map(|p| p.folder.clone());
         let mut machines = Systems::boot(bed, &system)?;
         machines.both("modprobe drbd && drbdadm create-md r0 && drbdadm up r0")?;
         // both disks are empty: no need to copy one over the other
         machines.a.ok("drbdadm wait-connect r0 && drbdadm new-current-uuid --clear-bitmap r0")?;
         machines.a.ok("drbdadm primary r0")?;
-        let mut stack = Self { machines };
+        let mut stack = Self {
+            machines,
+            _packaged: packaged,
+        };
         stack.synced()?;
         let a = &mut stack.machines.a;
         a.ok("mkfs.ext4 -q /dev/drbd0 && mount /dev/drbd0 /mnt && chown mysql: /mnt")?;
@@ -209,6 +223,15 @@ impl Stack {
         ensure!(role.trim() == "Primary/Secondary", "{name} is {role}");
         let role = self.vm(primary.other()).ok("drbdadm role r0")?;
         ensure!(role.trim() == "Secondary/Primary", "the other one is {role}");
+        Ok(())
+    }
+
+    /// What the constraints say about fencing: whether the handler's constraint is there.
+    pub fn fenced(&mut self, ask: Node, wanted: bool) -> Result<()> {
+        let what = if wanted { "the peer is fenced" } else { "the peer is not fenced any more" };
+        wait(self.vm(ask), 300, "cibadmin -Ql -o constraints", what, |t| {
+            t.contains("c_db") && t.contains(CONSTRAINT) == wanted
+        })?;
         Ok(())
     }
 

@@ -28,6 +28,7 @@ pub fn single_with(name: &str, files: Vec<(String, Vec<u8>)>) -> Result<Vm> {
             processors: 2,
             append: String::new(),
             files,
+            tree: None,
             counting: None,
         },
     )

@@ -15,7 +15,6 @@ mod matrix;
 #[path = "../handshake_matrix/notation.rs"]
 #[allow(dead_code)]
 mod notation;
-mod policies;
 mod replication;
 mod size;
 mod requests;
