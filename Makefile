@@ -9,7 +9,7 @@ PREFIX ?= /usr
 SCRIPTS := qemu-testbed/scripts
 CARGO_TARGET := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: help all setup module tools testbed install install-module install-utils deb test test-fast test-vm test-debug test-cluster debug-kernel torture fuzz demo bench console fmt lint clean
+.PHONY: help all setup module tools testbed install install-module install-utils deb test test-fast test-vm test-debug test-cluster debug-kernel test-sim soak torture fuzz demo bench console fmt lint clean
 
 help: ## this list
 	@echo "The Rust DRBD: an in-kernel successor of the C drbd.ko, and its tools."
@@ -83,6 +83,12 @@ test-cluster: tools ## Pacemaker with MariaDB, and the tutorials, on two complet
 	@$(SCRIPTS)/setup.sh cluster
 	@mkdir -p build && path=$$($(SCRIPTS)/build-module.sh full) && cp "$$path" build/drbd-full.ko
 	@cargo test -p drbd-tests --features vm --test cluster -- --test-threads $(or $(JOBS),1) --nocapture $(ONLY)
+
+test-sim: ## the simulation with SEEDS (100000) histories
+	@SIMULATION_SEEDS=$(or $(SEEDS),100000) nice cargo test -p drbd-tests --test simulation -- --nocapture no_history
+
+soak: ## the simulation with a million histories (an hour on four idle processors)
+	@$(MAKE) test-sim SEEDS=1000000
 
 torture: all ## random I/O under faults for MINUTES (10): PAIRING=rust-rust|rust-c|c-rust, SEED, KERNEL=debug
 	@$(if $(filter debug,$(KERNEL)),$(SCRIPTS)/debug-kernel.sh && cp "$$($(SCRIPTS)/build-module.sh debug)" build/drbd-debug.ko)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! A disk with a volatile cache: what was not flushed is lost, kept or torn at sectors when the node crashes.
 
+use crate::marks;
 use crate::random::Random;
 use std::collections::BTreeMap;
 
@@ -71,7 +72,9 @@ impl<V: Clone> Device<V> {
         for write in std::mem::take(&mut self.cache) {
             let end = write.first + random.below(write.count + 1);
             let holes = random.next();
-            match random.below(4) {
+            let kind = random.below(4);
+            marks::fault(["an unflushed write is lost", "an unflushed write is kept", "an unflushed write is torn at its end", "an unflushed write is torn anywhere"][kind as usize]);
+            match kind {
                 0 => {}
                 1 => apply(&mut self.stable, &write, |_| true),
                 2 => apply(&mut self.stable, &write, |sector| sector < end),

@@ -366,6 +366,7 @@ impl Node {
         }
         let effects = effects::effects(&old, &new, self.attached && self.uuids.bitmap == 0);
         self.publish(options, false);
+        crate::marks::edge(&old, &new);
         self.state = new;
         self.flags = superblock_flags(self.flags, &new, self.crashed_primary);
         self.uuid_pending |= effects.has(Effects::NEW_CURRENT_UUID) && options.duties.store_generation_before_completion;

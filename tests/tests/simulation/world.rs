@@ -2,6 +2,7 @@
 //! Two nodes, their network, and chance: which step comes next, what fails when, and what has to hold.
 
 use crate::boot;
+use crate::marks;
 use crate::network::{Link, Stream};
 use crate::node::{Duties, Env, Node, Options, Receiver, SECTORS};
 use crate::oracle::Oracle;
@@ -322,6 +323,10 @@ impl World {
     fn crash(&mut self, at: usize) {
         self.say(at, format_args!("crash"));
         self.crashes += 1;
+        marks::fault(if self.nodes[at].is_dying() { "power fails at a write of metadata" } else { "a node loses power" });
+        if !self.nodes[1 - at].alive {
+            marks::fault("both nodes without power");
+        }
         self.left_at[at] = self.env.now;
         let node = &mut self.nodes[at];
         node.interrupted_ios(&mut self.env);
@@ -341,11 +346,13 @@ impl World {
             6 if self.nodes.iter().all(|node| node.alive && node.state.disk == DiskState::UpToDate && node.state.conn == Conn::Connected) => {
                 self.env.oracle.disk_fails(at);
                 self.nodes[at].give_up_disk(&mut self.env);
+                marks::fault("a disk fails");
             }
             0 | 1 => {
                 if let Some(link) = self.env.link.as_mut().filter(|link| !link.cut) {
                     let silent = self.env.random.once_in(2);
                     link.sever(&mut self.env.random, silent);
+                    marks::fault(if silent { "cable cut, nothing arrives" } else { "cable cut, what is on its way arrives in part" });
                     self.say(2, format_args!("cut"));
                 }
             }
@@ -354,6 +361,7 @@ impl World {
             _ => {
                 for at in 0..2 {
                     if !self.nodes[at].alive {
+                        marks::fault("power comes back");
                         self.boot(at);
                     }
                 }
