@@ -2,7 +2,7 @@
 //! Administrative commands by netlink (netlink-and-tools.md section 2): checks in the documented order, then the work.
 
 use super::attach::Refused;
-use super::control::publish;
+use super::control::{publish, Changed};
 use super::device::Device;
 use super::network;
 use super::prelude::*;
@@ -353,22 +353,8 @@ fn for_device(registry: &Arc<Registry>, message: &Message<'_>, device: &Arc<Devi
         command::SUSPEND_IO => by_state(Request::none().flag(word::SUSP, true)),
         command::RESUME_IO => resource.resume_io(number).map_err(|refusal| Refused::code(refusal.code())).and_then(Done::code),
         command::OUTDATE => by_state(Request::none().disk(Disk::Outdated)),
-        command::PAUSE_SYNC => {
-            let set = resource.control.lock().volume(number).is_some_and(|volume| volume.state.user_isp);
-            if set {
-                return Err(Refused::code(ret::PAUSE_IS_SET));
-            }
-            let _ = by_state(Request::none().flag(word::USER_ISP, true));
-            Done::ok()
-        }
-        command::RESUME_SYNC => {
-            let set = resource.control.lock().volume(number).is_some_and(|volume| volume.state.user_isp);
-            if !set {
-                return Err(Refused::code(ret::PAUSE_IS_CLEAR));
-            }
-            let _ = by_state(Request::none().flag(word::USER_ISP, false));
-            Done::ok()
-        }
+        command::PAUSE_SYNC => pause_sync(resource, number, true),
+        command::RESUME_SYNC => pause_sync(resource, number, false),
         command::INVALIDATE | command::INVAL_PEER => invalidate(resource, device, message.command == command::INVALIDATE),
         command::NEW_C_UUID => new_current_uuid(resource, device, flag(message, container::NEW_C_UUID_PARMS, 1)),
         command::CHG_DISK_OPTS => change_disk_options(message, resource, device),
@@ -381,25 +367,53 @@ fn for_device(registry: &Arc<Registry>, message: &Message<'_>, device: &Arc<Devi
     }
 }
 
+/// RX-18. What a change of state says against it is not reported.
+fn pause_sync(resource: &Resource, number: u16, pause: bool) -> Result<Done, Refused> {
+    let Ok(Changed::Nothing) = resource.change_by_admin(number, Request::none().flag(word::USER_ISP, pause)) else { return Done::ok() };
+    let state = resource.control.lock().volume(number).map(|volume| volume.state).unwrap_or_default();
+    let is_paused = matches!(state.conn, Conn::PausedSyncS | Conn::PausedSyncT);
+    Err(Refused::code(match (pause, state.aftr_isp, state.peer_isp) {
+        (true, ..) => ret::PAUSE_IS_SET,
+        (false, true, _) if is_paused => ret::PIC_AFTER_DEP,
+        (false, false, true) if is_paused => ret::PIC_PEER_DEP,
+        _ => ret::PAUSE_IS_CLEAR,
+    }))
+}
+
+/// UU-16: alone, a Secondary gives up its own data (`local`), a Primary that of its peer; connected, a full sync does.
 fn invalidate(resource: &Arc<Resource>, device: &Arc<Device>, local: bool) -> Result<Done, Refused> {
     let number = device.volume;
-    let (alone, attached) = {
+    let (state, attached) = {
         let mut control = resource.control.lock();
         let attached = super::attach::is_attached(&control, number);
-        (control.volume(number).is_some_and(|volume| volume.state.conn == Conn::StandAlone), attached)
+        (control.volume(number).map(|volume| volume.state).unwrap_or_default(), attached)
     };
     if !attached {
         return Err(Refused::code(ret::NO_DISK));
     }
-    if alone && local {
-        let changed = resource.change_by_admin(number, Request::none().disk(Disk::Inconsistent));
-        changed.map_err(|refusal| Refused::code(refusal.code()))?;
-        resource.set_all_bits(number).map_err(|_| Refused::code(ret::IO_MD_DISK))?;
-        return Done::code(1);
+    let role = if local { Role::Secondary } else { Role::Primary };
+    let alone = state.conn == Conn::StandAlone && state.role == role;
+    let request = match (alone, local) {
+        (true, true) => Request::none().disk(Disk::Inconsistent),
+        (true, false) => Request::none().pdsk(Disk::Inconsistent),
+        (false, true) => Request::none().conn(Conn::StartingSyncT),
+        (false, false) => Request::none().conn(Conn::StartingSyncS),
+    };
+    let changed = resource.change_by_admin(number, request).map_err(|refusal| Refused::code(refusal.code()))?;
+    if !alone {
+        return Done::code(changed.code());
     }
-    let conn = if local { Conn::StartingSyncT } else { Conn::StartingSyncS };
-    let changed = resource.change_by_admin(number, Request::none().conn(conn)).map_err(|refusal| Refused::code(refusal.code()))?;
-    Done::code(changed.code())
+    resource.set_all_bits(number).map_err(|_| Refused::code(ret::IO_MD_DISK))?;
+    if !local {
+        // Nothing is left to log (metadata.md 6.3).
+        let mut control = resource.control.lock();
+        let Some(index) = control.index(number) else { return Done::code(1) };
+        if let Some(volume) = control.volumes.get_mut(index).filter(|volume| volume.state.conn < Conn::Connected) {
+            volume.log_suspended = true;
+        }
+        publish(&control, index, true);
+    }
+    Done::code(1)
 }
 
 /// UU-13.
@@ -465,6 +479,11 @@ fn change_disk_options(message: &Message<'_>, resource: &Arc<Resource>, device: 
     if let Some(disk) = control.volumes.get(index).and_then(|volume| volume.disk.as_ref()) {
         super::checksum::sanitize(device.minor, &mut conf, &disk.backing);
     }
+    if conf.resync_after() != old.resync_after() {
+        drop(control);
+        super::dependencies::accept(device, conf.resync_after())?;
+        control = resource.control.lock();
+    }
     // The size of the set of hot extents is fixed while the disk is attached.
     conf.numbers.set(table, 10, u64::from(old.al_extents()));
     if let Some(disk) = control.volumes.get_mut(index).and_then(|volume| volume.disk.as_mut()) {
@@ -477,5 +496,7 @@ fn change_disk_options(message: &Message<'_>, resource: &Arc<Resource>, device: 
             resource.send(device.volume, super::packets::sync_param(control.version, volume, net));
         }
     }
+    drop(control);
+    resource.set_resync_after(device, conf.resync_after());
     Done::ok()
 }

@@ -212,6 +212,8 @@ impl Resource {
             let peer = volume.peer_sizes.map_or(0, |sizes| sizes.disk_sectors);
             (peer, volume.state.conn >= Conn::Connected)
         };
+        super::dependencies::accept(device, disk.conf.resync_after())?;
+        let after = disk.conf.resync_after();
         let (sectors, _) = agreed_size(own, peer, found.la_size, disk.conf.disk_sectors());
         if sectors < found.la_size && found.flags & flags::CONSISTENT != 0 && sectors != disk.conf.disk_sectors() {
             pr_err!("drbd{}: refusing to truncate a consistent device ({} < {})\n", device.minor, sectors, found.la_size);
@@ -228,6 +230,7 @@ impl Resource {
         self.install(device, disk, sectors).map_err(|_| Refused::code(ret::NOMEM))?;
         self.fill_bitmap(device, all_set, grown || moved).map_err(|_| Refused::code(ret::IO_MD_DISK))?;
         self.finish_attach(device, found, connected, all_set);
+        self.set_resync_after(device, after);
         Ok(())
     }
 
@@ -378,6 +381,7 @@ impl Resource {
             }
             volume.disk.take()
         };
+        self.set_resync_after(device, super::dependencies::NONE);
         let backing = device.plane.lock().backing.take();
         if let (Some(node), Some(disk)) = (device.node(), disk.as_ref()) {
             node.unlink_lower(&disk.backing);

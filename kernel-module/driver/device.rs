@@ -101,6 +101,10 @@ pub(crate) struct Device {
     /// What the pace of resync and verify depends on.
     #[pin]
     pub(crate) pace: super::throttle::Pace,
+    /// resync-after of the attached disk, -1: none.
+    pub(crate) resync_after: Atomic<i32>,
+    /// Its resync is held up by that (aftr_isp).
+    pub(crate) waits_for_other: Atomic<bool>,
     /// Size of the device while it has no disk, in sectors.
     pub(crate) exported_sectors: Atomic<u64>,
     /// Resync requests not finished ("pe" counts them too).
@@ -521,6 +525,8 @@ impl Device {
                 resync_in_flight: Atomic::new(0),
                 told_bits: Atomic::new(0),
                 pace <- super::throttle::Pace::new()?,
+                resync_after: Atomic::new(super::dependencies::NONE),
+                waits_for_other: Atomic::new(false),
                 exported_sectors: Atomic::new(0),
                 resync_pending: Atomic::new(0),
                 deferred: Atomic::new(0),

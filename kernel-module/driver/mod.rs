@@ -13,6 +13,7 @@ pub(crate) mod checksum;
 pub(crate) mod congestion;
 pub(crate) mod connection;
 pub(crate) mod control;
+pub(crate) mod dependencies;
 pub(crate) mod device;
 pub(crate) mod digest;
 pub(crate) mod erase;

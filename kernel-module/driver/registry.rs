@@ -28,6 +28,9 @@ pub(crate) struct Registry {
     /// Taken after a resource's turn, before `lists`.
     #[pin]
     pub(crate) configuring: Mutex<()>,
+    /// Held while resync-after dependencies are evaluated. Taken before `lists` and before any `control`.
+    #[pin]
+    pub(crate) dependencies: Mutex<()>,
     /// Held while a notification gets its number and is sent. Innermost of all mutexes.
     #[pin]
     pub(crate) notifications: Mutex<()>,
@@ -54,6 +57,7 @@ impl Registry {
                 lists <- new_mutex!(lists, "drbd_lists"),
                 notifications <- new_mutex!((), "drbd_notifications"),
                 configuring <- new_mutex!((), "drbd_configuring"),
+                dependencies <- new_mutex!((), "drbd_dependencies"),
                 log_queue, ack_queue, helper_queue, pages,
             }),
             GFP_KERNEL,

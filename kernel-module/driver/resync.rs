@@ -7,6 +7,7 @@ use super::prelude::*;
 use super::resource::{Control, Resource};
 use drbd_core::engine::volume_peer::Begin;
 use drbd_core::resync::{next_request, Limits};
+use drbd_core::state::vector::word;
 use drbd_core::state::{Conn, Disk, Kind, Request, State};
 use drbd_core::wire::params::max_bio_bytes;
 
@@ -72,6 +73,7 @@ impl Resource {
             let code = helper::call(self, device, event);
             // The merged bitmap is on disk before the first bit of it is cleared.
             let _ = self.write_bitmap(device.volume);
+            let waits = !super::dependencies::may_start(device);
             let mut control = self.control.lock();
             let Some(index) = control.index(device.volume) else { continue };
             let ready = control.volumes.get_mut(index).is_some_and(|volume| {
@@ -95,12 +97,16 @@ impl Resource {
                 self.interrupt_receiver();
                 continue;
             }
-            self.resync_starts(&mut control, index, source);
+            device.waits_for_other.store(waits, Relaxed);
+            self.resync_starts(&mut control, index, source, waits);
+            drop(control);
+            // RX-17: others may have to wait for this one.
+            super::dependencies::reconsider();
         }
     }
 
-    /// RS-4: a volume becomes source or target; counters start.
-    fn resync_starts(&self, control: &mut Control, index: usize, source: bool) {
+    /// RS-4: a volume becomes source or target; counters start. `waits`: another device has to be synced first.
+    fn resync_starts(&self, control: &mut Control, index: usize, source: bool, waits: bool) {
         let checksums = control.volumes.get(index).is_some_and(|volume| super::checksum::use_checksums(control, volume));
         let Some(volume) = control.volumes.get_mut(index) else { return };
         let bits = volume.device.plane.lock().core.bitmap.weight();
@@ -118,7 +124,7 @@ impl Resource {
         } else {
             Request::none().conn(Conn::SyncTarget).disk(Disk::Inconsistent)
         };
-        self.hard(control, index, request);
+        self.hard(control, index, request.flag(word::AFTR_ISP, waits));
         self.wake_worker();
     }
 

@@ -155,15 +155,16 @@ impl Sender<'_> {
 
     /// Closes the epoch first where it must be; false: stalled or broken.
     fn prepare_epoch(&mut self, closed: u32) -> bool {
-        let (due, number) = {
-            let mut epochs = self.connection.epochs_out.lock();
-            let due = epochs.must_close(closed, self.connection.max_epoch_size.load(Relaxed));
-            (due, if due { epochs.close() } else { None })
-        };
-        match (due, number) {
-            (false, _) => true,
-            (true, Some(number)) => self.send_small(0, Command::Barrier, &encode_barrier(number.to_le_bytes()), 0, More::Yes),
-            (true, None) => {
+        let due = self.connection.epochs_out.lock().must_close(closed, self.connection.max_epoch_size.load(Relaxed));
+        !due || self.end_epoch()
+    }
+
+    /// Sends the barrier of the current epoch; false: stalled or broken.
+    fn end_epoch(&mut self) -> bool {
+        let number = self.connection.epochs_out.lock().close();
+        match number {
+            Some(number) => self.send_small(0, Command::Barrier, &encode_barrier(number.to_le_bytes()), 0, More::Yes),
+            None => {
                 // Too many epochs are open: wait for acknowledgements.
                 self.connection.sender_wait.wait_interruptible_timeout(HZ / 50 + 1, || false);
                 false
@@ -190,7 +191,9 @@ impl Sender<'_> {
             (entry.operation, entry.epoch)
         };
         let write = operation.is_application_write();
-        if write && !self.prepare_epoch(closed) {
+        // EP-2: what was sent before is confirmed while notices alone go out.
+        let ends = operation == Operation::OutOfSyncNotice && self.connection.epochs_out.lock().has_open_writes();
+        if (write && !self.prepare_epoch(closed)) || (ends && !self.end_epoch()) {
             return;
         }
         let epoch = if write { self.connection.epochs_out.lock().join() } else { 0 };

@@ -114,6 +114,7 @@ impl Resource {
                 let version = self.control.lock().version;
                 self.send(number, super::packets::state(version, number, &change.new));
             }
+            Effects::CHECK_DEPENDENCIES => super::dependencies::reconsider(),
             Effects::RESYNC_GROWN_AREA => self.fill_remembered_area(number),
             Effects::START_FULL_SYNC => self.start_full_sync(number, change.new.conn),
             Effects::DISK_FAILED => {
