@@ -16,6 +16,7 @@ mod matrix;
 #[allow(dead_code)]
 mod notation;
 mod replication;
+mod resync;
 mod size;
 mod requests;
 mod tools;

@@ -17,7 +17,7 @@ fn options(name: &str, node1: Driver, node2: Driver) -> PairOptions {
 }
 
 /// Waits until nothing is on its way.
-fn settle(pair: &mut Pair) -> Result<()> {
+pub(crate) fn settle(pair: &mut Pair) -> Result<()> {
     for node in [&mut pair.a, &mut pair.b] {
         node.wait_for(40, "sync; cat /proc/drbd", "pe:0 ua:0 ap:0")?;
     }
