@@ -159,6 +159,11 @@ impl Resource {
             // The peer hears of it before it gets a write that has no copy here; with a helper that is to be called first (AC-19), writes wait.
             volume.failure_untold = true;
         }
+        if new.conn == Conn::Ahead && effects.has(Effects::SEND_STATE) {
+            // The notices that follow mean something to a peer that is Behind only.
+            self.send(number, super::packets::state(facts.version, number, &new));
+            effects = effects.without(Effects::SEND_STATE);
+        }
         let change = AfterChange { volume: number, old, new, effects };
         let _ = control.after.push_within_capacity(change);
         control.changes_queued += 1;
