@@ -29,7 +29,7 @@ fn refused(node: &mut Vm, command: &str, code: u32) -> Result<()> {
 
 /// Waits for a word in the line of a minor in /proc/drbd.
 fn wait_minor(node: &mut Vm, minor: u32, what: &str) -> Result<String> {
-    node.wait_for(90, &format!("grep -A3 '^ *{minor}: cs:' /proc/drbd"), what)
+    node.wait_for(90, &format!("awk '/^ *[0-9]+: cs:/ {{ on = ($1 == \"{minor}:\") }} on' /proc/drbd"), what)
 }
 
 fn options_of(pair: &mut Pair, minor: u32, options: &str) -> Result<()> {
