@@ -266,6 +266,9 @@ impl Resource {
             pr_err!("drbd{minor}: Disk attach process on the peer node was aborted.\n");
         }
         control.peer_role = peer.role;
+        if let Some(volume) = control.volumes.get_mut(index).filter(|_| peer.conn == Conn::Ahead) {
+            volume.starting = None;
+        }
         self.change(&mut control, index, Request::whole(&wanted), kind).map_err(|refusal| {
             pr_err!("{}: connection refused: {}\n", name, refusal.text());
             End::Refused

@@ -65,7 +65,7 @@ impl Resource {
     pub(crate) fn start_resyncs(self: &Arc<Self>) {
         let list = self.connection.volume_list();
         for device in list.volumes.iter() {
-            let starting = self.control.lock().volume(device.volume).and_then(|volume| volume.starting.take());
+            let starting = self.control.lock().volume(device.volume).and_then(|volume| volume.starting);
             let Some(source) = starting else { continue };
             // What the handshake has to say comes before what follows from it.
             self.call_helpers();
@@ -79,7 +79,10 @@ impl Resource {
             let ready = control.volumes.get_mut(index).is_some_and(|volume| {
                 let conn = volume.state.conn;
                 let new_area = core::mem::take(&mut volume.new_area_due);
-                if source {
+                if volume.starting.take() != Some(source) {
+                    // The connection is another one, or the source went ahead again, while the helper ran.
+                    false
+                } else if source {
                     matches!(conn, Conn::WFBitMapS | Conn::StartingSyncS | Conn::Ahead) || (new_area && conn == Conn::Connected)
                 } else {
                     matches!(conn, Conn::WFSyncUUID | Conn::StartingSyncT | Conn::Behind)
