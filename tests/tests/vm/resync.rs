@@ -11,7 +11,7 @@ fn configuration() -> String {
     let resource = |name: &str, minor: u32, disk: &str, more: &str| {
         format!(
             "resource {name} {{\n net {{ protocol C; connect-int 3; ping-int 3; ping-timeout 10; timeout 30; }}\n\
-             disk {{ c-plan-ahead 0; c-min-rate 0; resync-rate 400; {more} }}\n device /dev/drbd{minor}; disk {disk}; meta-disk internal;\n\
+             disk {{ c-plan-ahead 0; c-min-rate 0; resync-rate 250; {more} }}\n device /dev/drbd{minor}; disk {disk}; meta-disk internal;\n\
              on node1 {{ address 10.0.0.1:{port}; }}\n on node2 {{ address 10.0.0.2:{port}; }}\n}}\n",
             port = 7788 + minor
         )
@@ -72,7 +72,7 @@ fn paced() -> Result<()> {
     }
     // the pace is the fixed one (RX-6)
     pair.a.ok("drbdadm primary --force r0")?;
-    wait_minor(&mut pair.b, 0, "want: 400 K/sec")?;
+    wait_minor(&mut pair.b, 0, "want: 250 K/sec")?;
     wait_minor(&mut pair.a, 0, "cs:SyncSource")?;
     // RX-16, RX-17: the second resource waits for the first one
     pair.a.ok("drbdadm primary --force r1")?;
@@ -96,13 +96,13 @@ fn paced() -> Result<()> {
     wait_minor(&mut pair.a, 0, "cs:SyncSource")?;
     wait_minor(&mut pair.b, 1, "cs:PausedSyncT")?;
     // 7.3: the controller goes up to c-max-rate, and the peer takes the values over (RX-15)
-    pair.a.ok("drbdsetup disk-options 0 --c-plan-ahead=20 --c-fill-target=100 --c-max-rate=1000")?;
-    wait_minor(&mut pair.b, 0, "want: 1,000 K/sec")?;
+    pair.a.ok("drbdsetup disk-options 0 --c-plan-ahead=20 --c-fill-target=100 --c-max-rate=500")?;
+    wait_minor(&mut pair.b, 0, "want: 500 K/sec")?;
     // RX-14: a fast resync leaves the disk to an application, one at c-min-rate does not
     options_of(&mut pair, 0, "--c-plan-ahead=0 --resync-rate=2M --c-min-rate=250")?;
     let alone = pace(&mut pair)?;
     pair.a.ok(
-        "(while [ ! -e /tmp/stop ]; do dd if=/dev/zero of=/dev/drbd0 bs=64k count=8 oflag=direct conv=notrunc 2>/dev/null; done) >/dev/null 2>&1 &",
+        "(while [ ! -e /tmp/stop ]; do dd if=/dev/zero of=/dev/drbd0 bs=64k count=64 oflag=direct conv=notrunc 2>/dev/null; done) >/dev/null 2>&1 &",
     )?;
     std::thread::sleep(std::time::Duration::from_secs(1));
     let beside = pace(&mut pair)?;
