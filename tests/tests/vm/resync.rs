@@ -96,8 +96,8 @@ fn paced() -> Result<()> {
     wait_minor(&mut pair.a, 0, "cs:SyncSource")?;
     wait_minor(&mut pair.b, 1, "cs:PausedSyncT")?;
     // 7.3: the controller goes up to c-max-rate, and the peer takes the values over (RX-15)
-    pair.a.ok("drbdsetup disk-options 0 --c-plan-ahead=20 --c-fill-target=100 --c-max-rate=500")?;
-    wait_minor(&mut pair.b, 0, "want: 500 K/sec")?;
+    pair.a.ok("drbdsetup disk-options 0 --c-plan-ahead=20 --c-fill-target=100 --c-max-rate=600")?;
+    wait_minor(&mut pair.b, 0, "want: 600 K/sec")?;
     // RX-14: a fast resync leaves the disk to an application, one at c-min-rate does not
     options_of(&mut pair, 0, "--c-plan-ahead=0 --resync-rate=2M --c-min-rate=250")?;
     let alone = pace(&mut pair)?;
