@@ -153,7 +153,7 @@ impl Resource {
             device_uuid: found.device_uuid,
             la_size: found.la_size,
             peer_max_bio_bytes: found.peer_max_bio_bytes,
-            crashed_primary: found.flags & (flags::CRASHED_PRIMARY | flags::PRIMARY) != 0,
+            crashed_primary: drbd_core::state::attach::crashed_primary(found.flags, self.is_frozen_primary(number)),
             state_flags: found.flags & !(flags::FULL_SYNC | flags::AL_DISABLED | flags::AL_CLEAN | flags::CRASHED_PRIMARY),
             kept_flags: found.flags & (flags::FULL_SYNC | flags::AL_DISABLED),
             still_primary: false,
@@ -180,6 +180,11 @@ impl Resource {
             }
         }
         outcome
+    }
+
+    /// A Primary that waits for its data did not crash (UU-17).
+    fn is_frozen_primary(&self, number: u16) -> bool {
+        self.control.lock().volume(number).is_some_and(|volume| volume.state.role == Role::Primary && volume.state.susp_nod)
     }
 
     /// AT-5, AT-6: no more I/O, state Attaching, and the data has to be what the node works with.

@@ -19,6 +19,7 @@ pub(crate) mod digest;
 pub(crate) mod erase;
 pub(crate) mod establish;
 pub(crate) mod fencing;
+pub(crate) mod flush;
 pub(crate) mod greeting;
 pub(crate) mod handshake;
 pub(crate) mod helper;

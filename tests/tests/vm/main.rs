@@ -15,6 +15,7 @@ mod matrix;
 #[path = "../handshake_matrix/notation.rs"]
 #[allow(dead_code)]
 mod notation;
+mod policies;
 mod replication;
 mod resync;
 mod size;
