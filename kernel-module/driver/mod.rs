@@ -27,6 +27,7 @@ pub(crate) mod limits;
 pub(crate) mod log_writer;
 pub(crate) mod metadata;
 pub(crate) mod network;
+pub(crate) mod options;
 pub(crate) mod packets;
 pub(crate) mod payload;
 pub(crate) mod peer_io;
