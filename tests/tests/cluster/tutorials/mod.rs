@@ -6,6 +6,7 @@
 
 mod ext3;
 mod heartbeat;
+mod pacemaker;
 
 use crate::packaged::Packaged;
 use anyhow::{ensure, Context, Result};
