@@ -10,6 +10,7 @@ use super::prelude::*;
 use super::registry::REGISTRY;
 use super::resource::{Control, Resource};
 use crate::kapi::thread::NoIoScope;
+use drbd_core::engine::volume_conflict::Verdict;
 use drbd_core::engine::volume::{Acknowledgement, UnknownRequest};
 use drbd_core::state::{Conn, Kind, Request};
 use drbd_core::wire::header::header_bytes;
@@ -148,7 +149,9 @@ fn dispatch(resource: &Arc<Resource>, command: Command, volume: u16, body: &[u8]
             let ack = BlockAck::decode(command, body).map_err(|_| "bad length")?;
             let list = resource.connection.volume_list();
             let device = list.find(volume).ok_or("unknown volume")?;
-            block_ack(resource, device, command, &ack)
+            let outcome = block_ack(resource, device, command, &ack);
+            device.saw_sequence(ack.sequence);
+            outcome
         }
     }
 }
@@ -220,6 +223,8 @@ fn block_ack(resource: &Arc<Resource>, device: &Arc<Device>, command: Command, a
             }
             return Ok(());
         }
+        Command::Superseded => return super::conflicts::decided(resource, device, ack, Verdict::Superseded),
+        Command::RetryWrite => return super::conflicts::decided(resource, device, ack, Verdict::Retry),
         Command::NegDReply => return neg_read(device, ack),
         Command::NegRsDReply if super::verify::refused(device, ack) => return Ok(()),
         Command::NegRsDReply | Command::RsCancel => {
@@ -234,13 +239,15 @@ fn block_ack(resource: &Arc<Resource>, device: &Arc<Device>, command: Command, a
         match plane.core.acknowledged(id, ack.sector, what) {
             Ok((slot, actions)) => (actions, actions.complete.and_then(|_| plane.take(slot))),
             Err(UnknownRequest { .. }) if what == Acknowledgement::Failed => {
-                // WR-5.
                 plane.core.mark_out_of_sync(ack.sector, ack.size_bytes);
                 return Ok(());
             }
             Err(_) => return Err("no such request"),
         }
     };
+    if actions.decides {
+        super::conflicts::answered(device, id);
+    }
     device.finish(held, &actions);
     Ok(())
 }
@@ -352,7 +359,6 @@ pub(crate) fn send_acks(resource: &Resource) {
         return;
     }
     let one_at_a_time = connection.meta_send.lock();
-    let list = connection.volume_list();
     let link = connection.link();
     let mut batch = [0u8; BATCH_BYTES];
     let mut used = 0;
@@ -373,20 +379,19 @@ pub(crate) fn send_acks(resource: &Resource) {
         }
         let Some(ack) = ack else { break };
         if let Some(place) = batch.get_mut(used..) {
-            used += encode(link, &list, &ack, place);
+            used += encode(link, &ack, place);
         }
     }
     drop(one_at_a_time);
     connection.peer_work_done.wake_all();
 }
 
-fn encode(link: &Link, list: &super::connection::VolumeList, ack: &Ack, out: &mut [u8]) -> usize {
+fn encode(link: &Link, ack: &Ack, out: &mut [u8]) -> usize {
     let mut packet = [0u8; 64];
     let (volume, command, payload): (u16, u16, [u8; 24]);
     let length;
     match *ack {
-        Ack::Block { command: number, volume: of, id, sector, size_bytes } => {
-            let sequence = list.find(of).map_or(0, |device| device.next_sequence());
+        Ack::Block { command: number, volume: of, id, sector, size_bytes, sequence } => {
             (volume, command, payload) = (of, number, BlockAck { sector, id, size_bytes, sequence }.encode());
             length = 24;
         }

@@ -16,9 +16,19 @@ pub(crate) const CAPACITY: usize = 1024;
 #[derive(Clone, Copy)]
 pub(crate) enum Ack {
     /// A block_ack-shaped packet (wire-protocol.md 3.1).
-    Block { command: u16, volume: u16, id: [u8; 8], sector: u64, size_bytes: u32 },
+    Block { command: u16, volume: u16, id: [u8; 8], sector: u64, size_bytes: u32, sequence: u32 },
     /// P_BARRIER_ACK.
     Barrier { number: [u8; 4], set_size: u32 },
+}
+
+impl Ack {
+    /// The same with a number.
+    pub(crate) fn numbered(mut self, number: u32) -> Self {
+        if let Ack::Block { sequence, .. } = &mut self {
+            *sequence = number;
+        }
+        self
+    }
 }
 
 /// The ring.

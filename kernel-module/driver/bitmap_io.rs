@@ -9,15 +9,21 @@ use super::resource::Resource;
 /// Sectors of a page of the bitmap.
 const PAGE_SECTORS: u64 = 8;
 
+/// Pages read with one access.
+const RUN_PAGES: usize = 16;
+
 /// Reads the whole bitmap.
 pub(crate) fn read(device: &Device) -> Result {
     let pages = device.plane.lock().core.bitmap.page_count();
     let mut buffer = device.meta.lock();
     let Place { meta, layout, .. } = device.metadata_place().ok_or(ENODEV)?;
-    for page in 0..pages {
-        let sector = layout.bitmap_sector() + page as u64 * PAGE_SECTORS;
-        buffer.read(&meta, sector, METADATA_TIMEOUT_SECONDS * HZ).map_err(|_| EIO)?;
-        device.plane.lock().core.bitmap.load_page(page, buffer.bytes());
+    let mut first = 0;
+    while first < pages {
+        let count = (pages - first).min(RUN_PAGES);
+        let sector = layout.bitmap_sector() + first as u64 * PAGE_SECTORS;
+        let load = |page: usize, bytes: &[u8; 4096]| device.plane.lock().core.bitmap.load_page(first + page, bytes);
+        buffer.read_run(&meta, &device.pages, sector, count, METADATA_TIMEOUT_SECONDS * HZ, load).map_err(|_| EIO)?;
+        first += count;
     }
     Ok(())
 }
@@ -43,11 +49,12 @@ pub(crate) fn write_changed(device: &Device, only: Option<usize>, settled: &mut 
         let durable = if *settled && !clearing { Ok(()) } else { place.settle_data(&mut buffer) };
         *settled = true;
         let sector = place.layout.bitmap_sector() + page as u64 * PAGE_SECTORS;
-        let written = durable.and_then(|()| buffer.write(&place.meta, sector, super::metadata::RELAXED, place.limit));
+        let written = durable.and_then(|()| buffer.write(&place.meta, sector, super::metadata::RELAXED, METADATA_TIMEOUT_SECONDS * HZ).map_err(|_| EIO));
         device.statistics.bitmap_writes.add(1);
-        if let Err(error) = written {
+        if written.is_err() {
             device.plane.lock().core.bitmap.dirty_page(page);
-            return Err(device.metadata_failed(error));
+            device.report_error(super::device::ERROR_METADATA);
+            return Err(EIO);
         }
         from = page + 1;
     }
@@ -61,7 +68,7 @@ impl Resource {
         write_changed(&device, None, &mut false)?;
         let mut buffer = device.meta.lock();
         match device.metadata_place() {
-            Some(place) => buffer.flush(&place.meta, place.limit).map_err(|error| device.metadata_failed(error)),
+            Some(place) => buffer.flush(&place.meta, METADATA_TIMEOUT_SECONDS * HZ).map_err(|_| EIO),
             None => Ok(()),
         }
     }

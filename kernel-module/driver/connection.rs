@@ -76,6 +76,8 @@ pub(crate) struct Connection {
     pub(crate) peer_work_done: WaitQueue,
     /// The receiver thread is submitting a bio: acks put meanwhile are its to send.
     pub(crate) receiver_submits: Atomic<bool>,
+    /// The receiver waits for acknowledgements that the peer sent before what it reads (DP-2).
+    pub(crate) sequence_waits: Atomic<bool>,
     /// See [`Connection::has_write_cache`].
     pub(crate) write_cache: Atomic<bool>,
     /// jiffies of the last byte received on the data socket.
@@ -127,6 +129,7 @@ impl Connection {
             meta_send <- new_mutex!((), "drbd_meta_send"),
             peer_work_done <- new_wait_queue!("drbd_peer_work"),
             receiver_submits: Atomic::new(false),
+            sequence_waits: Atomic::new(false),
             write_cache: Atomic::new(true),
             data_received_at: Atomic::new(0),
             ping_wanted: Atomic::new(false),
@@ -247,17 +250,23 @@ impl Connection {
         }
     }
 
-    /// The same for a request of the peer that began in `generation`; false: its connection was given up, nobody waits for it.
-    pub(crate) fn answer(&self, generation: u32, acks: &[Ack]) -> bool {
+    /// The end of a request of the peer that began in `generation`, and its acknowledgement; false: its connection was given up, nobody waits for it.
+    pub(crate) fn answer(&self, device: &Device, generation: u32, ack: Option<Ack>) -> bool {
         let mut queue = self.acks.lock();
         if queue.generation() != generation {
             return false;
         }
-        for ack in acks {
-            queue.put(*ack);
+        if let Some(ack) = ack {
+            queue.put(ack.numbered(device.next_sequence()));
         }
         queue.unreserve();
         true
+    }
+
+    /// An acknowledgement before the end, with the next number of its volume: the order of numbers is that of the queue.
+    pub(crate) fn put_block_ack(&self, device: &Device, ack: Ack) {
+        let mut queue = self.acks.lock();
+        queue.put(ack.numbered(device.next_sequence()));
     }
 
     /// Which connection the requests of the peer belong to that begin now.

@@ -82,13 +82,13 @@ fn gate(control: &Control, volume: &Volume, open: bool) -> Gate {
         remote_read: state.pdsk == Disk::UpToDate && state.conn >= Conn::Connected,
         writable: state.disk == Disk::UpToDate || state.pdsk == Disk::UpToDate,
         in_sync_states,
-        // WR-2.
         want_receive_ack: protocol == 2,
         want_write_ack: protocol == 3 || in_sync_states,
-        log_activity: updates && !volume.log_suspended, // AL-7
+        log_activity: updates && !volume.log_suspended,
         log_peer_writes: state.pdsk < Disk::Inconsistent,
         suspended: state.is_suspended(),
         two_primaries: control.net.as_ref().is_some_and(|net| net.two_primaries()),
+        resolver: control.resolver,
         max_in_flight: control.net.as_ref().map_or(1_000_000, |net| net.max_buffers().max(32)),
         hold_failed: control.options.on_no_data != 0 && (state.may_write() || state.is_suspended()),
         read_balancing: ReadBalancing::from_number(volume.disk.as_ref().map_or(0, |disk| disk.conf.read_balancing())),

@@ -69,6 +69,8 @@ pub(crate) struct Plane {
     pub(crate) peer_requests: KVVec<Option<Io<PeerIo>>>,
     /// Work for the peer that met an overlapping range; retried in order.
     pub(crate) deferred: KVVec<Io<PeerIo>>,
+    /// Writes of the peer that were turned down, while the peer may not have dealt with that.
+    pub(crate) turned_down: KVVec<super::conflicts::Rejected>,
     /// The disk, while it may be used.
     pub(crate) backing: Option<BlockDev>,
     /// Reads and empty flushes at the local disk, which have no slot.
@@ -148,6 +150,10 @@ pub(crate) struct Device {
     pub(crate) peer_ios: Arc<IoSet<PeerIo>>,
     /// Sequence numbers of packets about this volume (wire-protocol.md 9.1).
     pub(crate) sequence: Atomic<u32>,
+    /// The highest number of the peer seen.
+    pub(crate) peer_sequence: Atomic<u32>,
+    /// `now()` when concurrent writes were reported last; 0: never.
+    pub(crate) conflict_reported: Atomic<u32>,
     /// Held from the collection of a transaction to its commit, and while the log moves.
     #[pin]
     pub(crate) log: Mutex<()>,
@@ -281,7 +287,6 @@ impl Device {
         let mut plane = self.plane.lock();
         if io.op == Op::Flush && plane.core.gate().open && !plane.core.gate().local {
             drop(plane);
-            self.settle_at_peer();
             io.finish_parent(BlkStatus::OK);
             return None;
         }
@@ -504,6 +509,7 @@ impl Device {
             requests: empty_slots()?,
             peer_requests: empty_slots()?,
             deferred: KVVec::with_capacity(super::acks::CAPACITY, GFP_KERNEL)?,
+            turned_down: KVVec::with_capacity(super::acks::CAPACITY, GFP_KERNEL)?,
             backing: None,
             local_reads: 0,
             local_reads_since: 0,
@@ -551,6 +557,8 @@ impl Device {
                 congested: Atomic::new(false),
                 peer_ios,
                 sequence: Atomic::new(0),
+                peer_sequence: Atomic::new(0),
+                conflict_reported: Atomic::new(0),
                 errors: Atomic::new(0),
                 log <- new_mutex!((), "drbd_log"),
                 meta <- new_mutex!(MetaBuffer::new(given_up.clone())?, "drbd_meta"),

@@ -101,7 +101,7 @@ impl Sender<'_> {
             _ => self.send_data_reply(volume, Command::RsDataReply, io),
         }
         if !answered {
-            self.connection.answer(io.generation, &[]);
+            self.connection.answer(&io.device, io.generation, None);
         }
         self.connection.peer_work_done.wake_all();
     }
@@ -118,7 +118,7 @@ impl Sender<'_> {
         }
         io.device.plane.lock().core.mark_in_sync(io.sector, io.size_bytes);
         io.device.pace.equal_bits.fetch_add(u64::from(io.size_bytes / 4096), Relaxed);
-        if self.connection.answer(io.generation, &[io.ack(Command::RsIsInSync)]) {
+        if self.connection.answer(&io.device, io.generation, Some(io.ack(Command::RsIsInSync))) {
             self.connection.acks_waiting(self.resource);
         }
         true

@@ -92,7 +92,8 @@ impl PeerIo {
     }
 
     pub(crate) fn ack(&self, command: Command) -> Ack {
-        Ack::Block { command: command.number(), volume: self.device.volume, id: self.id, sector: self.sector, size_bytes: self.size_bytes }
+        let (command, volume) = (command.number(), self.device.volume);
+        Ack::Block { command, volume, id: self.id, sector: self.sector, size_bytes: self.size_bytes, sequence: 0 }
     }
 }
 
@@ -115,8 +116,19 @@ impl IoClient for PeerIo {
 /// Starts a write whose epoch may run: range and log permitting (wire-protocol.md 9.2).
 pub(crate) fn begin_write(device: &Arc<Device>, io: &Io<PeerIo>) {
     let may_set = io.flags & data_flags::MAY_SET_IN_SYNC != 0;
+    let mut registered = io.slot.load(Relaxed);
+    if registered == u32::MAX && device.plane.lock().core.gate().two_primaries {
+        if !super::conflicts::register(device, io) {
+            return;
+        }
+        registered = io.slot.load(Relaxed);
+    }
     let mut plane = device.plane.lock();
-    match plane.core.peer_write_begin(io.sector, io.size_bytes, may_set) {
+    let begin = match registered {
+        u32::MAX => plane.core.peer_write_begin(io.sector, io.size_bytes, may_set),
+        slot => plane.core.peer_write_continue(slot),
+    };
+    match begin {
         Begin::Go(slot) => {
             plane.keep_peer(slot, io);
             let backing = plane.backing.clone();
@@ -128,20 +140,35 @@ pub(crate) fn begin_write(device: &Arc<Device>, io: &Io<PeerIo>) {
             drop(plane);
             device.kick_log_writer();
         }
-        Begin::Wait | Begin::Conflict(_) => {
+        Begin::Wait => {
             plane.core.peer_write_arrived(io.sector, io.size_bytes);
             let kept = plane.deferred.push_within_capacity(io.clone()).is_ok();
             drop(plane);
             device.deferred.fetch_add(1, Full);
             if !kept {
+                unregister(device, registered);
                 refuse_write(device, io);
             }
         }
         Begin::NoDisk => {
             drop(plane);
+            unregister(device, registered);
             refuse_write(device, io);
         }
     }
+}
+
+/// Gives back what [`super::conflicts::register`] has reserved for a write that will not run.
+fn unregister(device: &Arc<Device>, slot: u32) {
+    if slot == u32::MAX {
+        return;
+    }
+    let (held, actions) = {
+        let mut plane = device.plane.lock();
+        (plane.take_peer(slot), plane.core.drop_peer_write(slot))
+    };
+    drop(held);
+    device.follow(&actions);
 }
 
 /// Submits a write that has its slot.
@@ -169,40 +196,47 @@ pub(crate) fn submit_write(device: &Arc<Device>, io: &Io<PeerIo>, backing: Optio
 
 /// There is no disk for it: P_NEG_ACK, and it still counts in its epoch (ER-5).
 pub(crate) fn refuse_write(device: &Arc<Device>, io: &Io<PeerIo>) {
-    answer_write(device, io, Some(Command::NegAck));
+    if answer_write(device, io, Some(Command::NegAck)) {
+        account_write(device, io);
+    }
 }
 
 fn write_ended(device: &Arc<Device>, io: &Io<PeerIo>, ok: bool) {
     let slot = io.slot.load(Relaxed);
-    let end = {
+    let wants = io.flags & data_flags::SEND_WRITE_ACK != 0 || device.resource.connection.always_ack.load(Relaxed);
+    let (end, answered) = {
         let mut plane = device.plane.lock();
         let held = plane.take_peer(slot);
         let end = plane.core.peer_write_done(slot, ok);
+        let answer = match (ok, wants) {
+            (false, _) => Some(Command::NegAck),
+            (true, true) if end.in_sync => Some(Command::RsWriteAck),
+            (true, true) => Some(Command::WriteAck),
+            (true, false) => None,
+        };
+        // With the lock held: it has its number before a write of ours starts in the range (wire-protocol.md 9.1, DP-2).
+        let answered = answer_write(device, io, answer);
         drop(plane);
         drop(held);
-        end
+        (end, answered)
     };
-    let wants = io.flags & data_flags::SEND_WRITE_ACK != 0 || device.resource.connection.always_ack.load(Relaxed);
-    let answer = match (ok, wants) {
-        (false, _) => Some(Command::NegAck),
-        (true, true) if end.in_sync => Some(Command::RsWriteAck),
-        (true, true) => Some(Command::WriteAck),
-        (true, false) => None,
-    };
-    answer_write(device, io, answer);
+    if answered {
+        account_write(device, io);
+    }
     device.follow(&end.actions);
+    if end.restarted {
+        device.kick_log_writer();
+    }
 }
 
-/// Queues the acknowledgement of a write, then accounts for it in its epoch.
-fn answer_write(device: &Arc<Device>, io: &Io<PeerIo>, command: Option<Command>) {
+/// Queues the acknowledgement of a write; false: its connection is gone.
+fn answer_write(device: &Device, io: &Io<PeerIo>, command: Option<Command>) -> bool {
+    device.resource.connection.answer(device, io.generation, command.map(|command| io.ack(command)))
+}
+
+/// A write is over, and its acknowledgement queued: accounts for it in its epoch.
+fn account_write(device: &Arc<Device>, io: &Io<PeerIo>) {
     let connection = &device.resource.connection;
-    let answered = match command {
-        Some(command) => connection.answer(io.generation, &[io.ack(command)]),
-        None => connection.answer(io.generation, &[]),
-    };
-    if !answered {
-        return;
-    }
     let after = connection.epochs_in.lock().write_finished(io.epoch);
     super::receiver::follow_epoch(&device.resource, after);
     connection.acks_waiting(&device.resource);
@@ -219,8 +253,8 @@ fn resync_write_ended(device: &Arc<Device>, io: &Io<PeerIo>, ok: bool) {
         done
     };
     let connection = &device.resource.connection;
-    let command = if ok { Command::RsWriteAck } else { Command::NegAck }; // RX-10
-    if connection.answer(io.generation, &[io.ack(command)]) {
+    let command = if ok { Command::RsWriteAck } else { Command::NegAck };
+    if connection.answer(device, io.generation, Some(io.ack(command))) {
         connection.acks_waiting(&device.resource);
     }
     if device.settled() {
@@ -263,7 +297,7 @@ fn read_ended(device: &Arc<Device>, io: Io<PeerIo>, ok: bool) {
         connection.enqueue(device.volume, Outgoing::Reply { io });
     } else {
         let command = if kind == Kind::Read { Command::NegDReply } else { Command::NegRsDReply };
-        if connection.answer(io.generation, &[io.ack(command)]) {
+        if connection.answer(&device, io.generation, Some(io.ack(command))) {
             connection.acks_waiting(&device.resource);
         }
     }
@@ -316,7 +350,7 @@ pub(crate) fn begin_read(device: &Arc<Device>, io: &Io<PeerIo>) {
                 read_ended(device, io.clone(), false);
             }
         }
-        Begin::Wait | Begin::LogWait(_) | Begin::Conflict(_) => {
+        Begin::Wait | Begin::LogWait(_) => {
             let kept = plane.deferred.push_within_capacity(io.clone()).is_ok();
             drop(plane);
             device.deferred.fetch_add(1, Full);
@@ -346,7 +380,7 @@ fn refuse_read(device: &Arc<Device>, io: &Io<PeerIo>) {
     }
     let command = if io.kind == Kind::Read { Command::NegDReply } else { Command::NegRsDReply };
     let connection = &device.resource.connection;
-    if connection.answer(io.generation, &[io.ack(command)]) {
+    if connection.answer(device, io.generation, Some(io.ack(command))) {
         connection.acks_waiting(&device.resource);
     }
 }
@@ -371,7 +405,7 @@ pub(crate) fn begin_resync_write(device: &Arc<Device>, io: &Io<PeerIo>) {
                 resync_write_ended(device, io, false);
             }
         }
-        Begin::Wait | Begin::LogWait(_) | Begin::Conflict(_) => {
+        Begin::Wait | Begin::LogWait(_) => {
             let kept = plane.deferred.push_within_capacity(io.clone()).is_ok();
             drop(plane);
             device.deferred.fetch_add(1, Full);
@@ -395,6 +429,7 @@ pub(crate) fn drop_deferred(device: &Arc<Device>) {
         device.deferred.fetch_add(-1, Full);
         match io.kind {
             Kind::ResyncWrite | Kind::ResyncErase => resync_write_ended(device, &io, false),
+            Kind::Write(_) => unregister(device, io.slot.load(Relaxed)),
             _ => abandon(&io),
         }
     }

@@ -3,6 +3,7 @@
 //! wanted any more (behaviour.md DC-4, TO-6). It never waits for a disk, except when it cleans up.
 
 use super::acks::Ack;
+use super::conflicts;
 use super::connection::Link;
 use super::control::publish;
 use super::device::Device;
@@ -143,14 +144,11 @@ fn serve(resource: &Arc<Resource>, link: &Arc<Link>, thread: &ThisThread) {
         super::ack_receiver::run(&for_acks, &link_for_acks, thread)
     });
     let end = match &acks {
-        Ok(acks) => {
-            resource.set_ack_receiver(acks.task());
-            packets(resource, link, thread)
-        }
+        Ok(_) => packets(resource, link, thread),
         Err(_) => End::Broken,
     };
     let conn = match end {
-        End::Broken => Conn::BrokenPipe, // TO-5
+        End::Broken => Conn::BrokenPipe,
         End::Protocol => Conn::ProtocolError,
         End::Refused => Conn::Disconnecting,
     };
@@ -329,6 +327,7 @@ fn receive_write(resource: &Arc<Resource>, link: &Link, header: &Header) -> Resu
     request.epoch = open_epoch(resource)?;
     let io = device.peer_ios.with_pages(&device.pages, size, request);
     receive_into(resource, link, &io, digest)?;
+    conflicts::wait_for_sequence(resource, link, &device, data.sequence)?;
     device.statistics.received.add(u64::from(size / 512));
     run_write(resource, &device, &io);
     Ok(())
@@ -348,6 +347,7 @@ fn receive_discard(resource: &Arc<Resource>, link: &Link, command: Command, head
     request.flags = discard.data.flags;
     request.epoch = open_epoch(resource)?;
     let io = device.peer_ios.bare(request);
+    conflicts::wait_for_sequence(resource, link, &device, discard.data.sequence)?;
     run_write(resource, &device, &io);
     Ok(())
 }
@@ -393,14 +393,10 @@ fn run_write(resource: &Arc<Resource>, device: &Arc<Device>, io: &Io<PeerIo>) {
     let connection = &resource.connection;
     // Without a disk it is not received, but refused (ER-5).
     if io.flags & data_flags::SEND_RECEIVE_ACK != 0 && device.plane.lock().core.gate().local {
-        let ack = Ack::Block {
-            command: Command::RecvAck.number(),
-            volume: device.volume,
-            id: io.id,
-            sector: io.sector,
-            size_bytes: io.size_bytes,
-        };
-        connection.put_acks(&[ack], 0);
+        connection.put_block_ack(device, io.ack(Command::RecvAck));
+    }
+    if device.plane.lock().core.gate().two_primaries && !conflicts::register(device, io) {
+        return;
     }
     let held = {
         let epochs = connection.epochs_in.lock();
@@ -663,8 +659,10 @@ fn clean_up(resource: &Arc<Resource>) {
     connection.epochs_out.lock().reset();
     for device in list.volumes.iter() {
         device.sequence.store(0, Relaxed);
+        device.peer_sequence.store(0, Relaxed);
+        device.plane.lock().turned_down.clear();
         if !hurry() {
-            let _ = resource.write_bitmap(device.volume); // RX-23
+            let _ = resource.write_bitmap(device.volume);
         }
     }
     resource.control.lock().peer_role = Role::Unknown;

@@ -147,6 +147,34 @@ impl MetaBuffer {
         Ok(())
     }
 
+    /// Reads `blocks` blocks from `sector` (512-byte units) on in one access, into pages of `pool`, and hands each with its number to `each`. Process
+    /// context; waits as [`Self::read`]. Overwrites the block.
+    pub(crate) fn read_run(
+        &mut self,
+        dev: &BlockDev,
+        pool: &Arc<PagePool>,
+        sector: u64,
+        blocks: usize,
+        timeout: Jiffies,
+        mut each: impl FnMut(usize, &[u8; META_BLOCK_BYTES]),
+    ) -> Result<(), MetaError> {
+        let flags = OpFlags {
+            meta: true,
+            ..OpFlags::default()
+        };
+        let run = self.set.with_pages(pool, (blocks * META_BLOCK_BYTES) as u32, transfer());
+        let single = core::mem::replace(&mut self.io, run);
+        let done = self.transfer(dev, Op::Read, flags, sector, timeout);
+        if done.is_ok() {
+            for block in 0..blocks {
+                self.io.read_bytes(block * META_BLOCK_BYTES, self.page.bytes_mut());
+                each(block, self.page.bytes());
+            }
+        }
+        self.io = single;
+        done
+    }
+
     /// Writes the block to `sector` (512-byte units). Process context; waits at most `timeout`,
     /// or until the disk is given up.
     pub(crate) fn write(
@@ -212,12 +240,12 @@ impl MetaBuffer {
 }
 
 fn new_transfer(set: &Arc<IoSet<Transfer>>, pool: &Arc<PagePool>) -> Io<Transfer> {
-    set.with_pages(
-        pool,
-        META_BLOCK_BYTES as u32,
-        pin_init!(Transfer {
-            done <- new_completion!("drbd_meta_transfer"),
-            status: Atomic::new(0),
-        }),
-    )
+    set.with_pages(pool, META_BLOCK_BYTES as u32, transfer())
+}
+
+fn transfer() -> impl PinInit<Transfer> {
+    pin_init!(Transfer {
+        done <- new_completion!("drbd_meta_transfer"),
+        status: Atomic::new(0),
+    })
 }

@@ -5,6 +5,7 @@
 
 mod database;
 mod moves;
+mod ocfs2;
 mod packaged;
 mod stack;
 mod tutorials;

@@ -24,6 +24,7 @@
 
 mod admin;
 mod boot;
+mod conflicts;
 mod disk;
 mod handshake;
 mod heap;

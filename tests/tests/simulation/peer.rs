@@ -49,7 +49,6 @@ impl Node {
                 self.log_kicked = true;
             }
             Begin::Wait => self.deferred.push_back(io),
-            Begin::Conflict(_) => panic!("one primary only"),
             Begin::NoDisk => match io.kind {
                 PeerKind::Write => self.refuse_write(io),
                 PeerKind::ResyncRead => {

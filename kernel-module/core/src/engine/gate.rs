@@ -40,6 +40,8 @@ pub struct Gate {
     pub hold_failed: bool,
     /// Overlapping writes of both nodes are possible (two primaries).
     pub two_primaries: bool,
+    /// This node decides about them (CO-2).
+    pub resolver: bool,
     /// Requests in flight allowed at once (max-buffers).
     pub max_in_flight: u32,
     /// Who serves a read that both could serve (RD-3).

@@ -13,6 +13,7 @@ pub mod ranges;
 pub mod request;
 pub mod table;
 pub mod volume;
+pub mod volume_conflict;
 pub mod volume_frozen;
 pub mod volume_log;
 pub mod volume_peer;
@@ -20,6 +21,8 @@ pub mod volume_read;
 pub mod volume_verify;
 pub mod waits;
 
+#[cfg(test)]
+mod conflict_tests;
 #[cfg(test)]
 mod policy_tests;
 #[cfg(test)]

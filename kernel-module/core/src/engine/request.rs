@@ -67,14 +67,20 @@ flags! {
     NET_FAILED = 22;
     /// A resync reply has arrived and is being written.
     WRITING = 23;
-    /// Resolved as a conflict of two primaries: no longer counted in its epoch.
-    SUPERSEDED = 24;
+    /// A write of the peer has its range, and waits for its turn.
+    WAITS = 24;
     /// The answer to a resync request is here: it is being written, or waits for its turn.
     ARRIVED = 25;
     /// Counted among the sectors on their way to the peer (CG-1).
     AT_PEER = 26;
     /// A block of a verify is being read.
     READING = 27;
+    /// To be written again after a write of the peer (DP-3).
+    POSTPONED = 28;
+    /// Writes of the peer were turned down because of this one.
+    DECIDES = 29;
+    /// Its epoch had a conflict in it, and may never be acknowledged (wire 19.6).
+    UNAWAITED = 30;
 }
 
 impl Flags {
@@ -113,8 +119,15 @@ impl Flags {
                 .with(Flags::NET_PENDING)
                 .with(Flags::SENDING)
                 .with(Flags::FROZEN)
+                .with(Flags::POSTPONED)
                 .with(Flags::COMPLETED),
         )
+    }
+
+    /// It has left for the disk or the peer.
+    pub const fn is_launched(self) -> bool {
+        const NET: Flags = Flags::NET_QUEUED.with(Flags::NET_PENDING).with(Flags::NET_OK).with(Flags::NET_FAILED);
+        self.has(NET.with(Flags::LOCAL_USED).with(Flags::ON_LOG).with(Flags::SENDING).with(Flags::POSTPONED).with(Flags::FROZEN))
     }
 
     /// Success or failure of a request that may complete: one good copy is success (WR-1).
@@ -171,7 +184,7 @@ mod tests {
 
     #[test]
     fn completion_waits_for_disk_peer_and_sender() {
-        for blocker in [Flags::LOCAL_PENDING, Flags::NET_QUEUED, Flags::NET_PENDING, Flags::SENDING, Flags::FROZEN] {
+        for blocker in [Flags::LOCAL_PENDING, Flags::NET_QUEUED, Flags::NET_PENDING, Flags::SENDING, Flags::FROZEN, Flags::POSTPONED] {
             assert!(!blocker.may_complete());
         }
         assert!(Flags::LOCAL_OK.with(Flags::ON_LOG).may_complete());

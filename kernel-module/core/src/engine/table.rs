@@ -160,6 +160,27 @@ impl<S: AsRef<[Entry]> + AsMut<[Entry]>> Table<S> {
         Some(slot)
     }
 
+    /// The oldest entry of the transfer log for which `wanted` says yes.
+    pub fn find_in_log(&self, queue: &Queue, wanted: impl Fn(&Entry) -> bool) -> Option<Entry> {
+        let mut next = queue.front();
+        while let Some(slot) = next {
+            let entry = self.get(slot);
+            if wanted(&entry) {
+                return Some(entry);
+            }
+            next = (slot != queue.tail && entry.log_next != NIL).then_some(entry.log_next);
+        }
+        None
+    }
+
+    /// A new identity for a slot in use: what the peer says about the old one is void.
+    pub fn renew(&mut self, slot: u32) {
+        if let Some(entry) = self.get_mut(slot) {
+            let generation = (entry.id >> 32).wrapping_add(1) & 0x7fff_ffff;
+            entry.id = generation << 32 | u64::from(slot);
+        }
+    }
+
     /// Gives a slot back. It must be on no queue and in no index.
     pub fn release(&mut self, slot: u32) {
         let free = self.free;
@@ -226,6 +247,21 @@ impl<S: AsRef<[Entry]> + AsMut<[Entry]>> Table<S> {
             last.log_next = slot;
         }
         queue.tail = slot;
+    }
+
+    /// Takes a slot out of the transfer log, wherever it stands there; a walk, for what is rare. False: it is not there.
+    pub fn unlink_log(&mut self, queue: &mut Queue, slot: u32) -> bool {
+        let mut rest = Queue::new();
+        let mut found = false;
+        while let Some(other) = self.pop_log(queue) {
+            if other == slot {
+                found = true;
+            } else {
+                self.push_log(&mut rest, other);
+            }
+        }
+        *queue = rest;
+        found
     }
 
     /// Takes the oldest slot off the transfer log.

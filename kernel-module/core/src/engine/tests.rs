@@ -414,9 +414,6 @@ fn dp_5_a_write_of_the_peer_waits_for_every_active_write_it_overlaps() {
     let own = write(&mut plane, 64);
     assert_eq!(plane.peer_write_begin(64, 512, false), Begin::Wait);
     assert!(plane.local_done(own, true).retry);
-    let _ = plane.publish(Gate { two_primaries: true, ..alone() });
-    let own = write(&mut plane, 64);
-    assert_eq!(plane.peer_write_begin(64, 512, false), Begin::Conflict(own));
 }
 
 #[test]

@@ -48,6 +48,12 @@ pub struct DataPlane<T: Storage> {
     pub(super) log_committing: Queue,
     pub(super) launchable: Queue,
     pub(super) frozen: Queue,
+    /// Writes to be done again after a write of the peer (DP-3).
+    pub(super) postponed: Queue,
+    /// The epoch that had a conflict last.
+    pub(super) conflict_epoch: Option<u32>,
+    /// Registered writes of the peer and resync answers so far: their order.
+    pub(super) arrivals: u64,
     pub(super) has_waiters: bool,
     /// Admitted writes that have not been launched; each may still need a slot for a notice.
     pub(super) unlaunched: u32,
@@ -127,6 +133,8 @@ pub struct Actions {
     pub retry: bool,
     /// No local I/O is left: whoever drains the disk may go on.
     pub idle: bool,
+    /// The peer has answered for a write because of which writes of its own were turned down: their epochs may be acknowledged.
+    pub decides: bool,
 }
 
 impl Actions {
@@ -186,6 +194,9 @@ impl<T: Storage> DataPlane<T> {
             log_committing: Queue::new(),
             launchable: Queue::new(),
             frozen: Queue::new(),
+            postponed: Queue::new(),
+            conflict_epoch: None,
+            arrivals: 0,
             has_waiters: false,
             unlaunched: 0,
             in_flight: 0,
@@ -218,8 +229,8 @@ impl<T: Storage> DataPlane<T> {
 
     /// The peer still owes an answer about writes it was sent, if only that of their epoch. A bitmap sent before all have come may miss blocks
     /// the peer turns out not to have.
-    pub const fn has_unacknowledged(&self) -> bool {
-        !self.transfer_log.is_empty()
+    pub fn has_unacknowledged(&self) -> bool {
+        !self.postponed.is_empty() || self.oldest_awaited().is_some()
     }
 
     /// Replaces the published facts. When the gate opens, requests kept aside are admitted again.
@@ -344,7 +355,7 @@ impl<T: Storage> DataPlane<T> {
     }
 
     /// A write leaves for the peer, or is safe there, or lost.
-    fn count_at_peer(&mut self, slot: u32, on_its_way: bool) {
+    pub(super) fn count_at_peer(&mut self, slot: u32, on_its_way: bool) {
         let Some(entry) = self.table.get_mut(slot) else { return };
         let sectors = u64::from(entry.size_bytes / 512);
         match (on_its_way, entry.flags.has(Flags::AT_PEER)) {
@@ -449,7 +460,7 @@ impl<T: Storage> DataPlane<T> {
                 let waits = entry.flags.has(Flags::WANT_RECEIVE_ACK.with(Flags::WANT_WRITE_ACK));
                 entry.flags = entry
                     .flags
-                    .without(Flags::NET_QUEUED)
+                    .without(Flags::NET_QUEUED.with(Flags::UNAWAITED))
                     .with(Flags::SENDING)
                     .with(Flags::ON_LOG)
                     .with_if(Flags::NET_PENDING, waits);
@@ -459,6 +470,9 @@ impl<T: Storage> DataPlane<T> {
         let read = self.table.get(slot).operation == Operation::RemoteRead;
         if !read {
             self.count_at_peer(slot, true);
+        }
+        if !read && self.conflict_epoch == Some(epoch) {
+            self.set_flags(slot, self.table.get(slot).flags.with(Flags::UNAWAITED));
         }
         let log = if read { &mut self.read_log } else { &mut self.transfer_log };
         self.table.push_log(log, slot);
@@ -505,7 +519,11 @@ impl<T: Storage> DataPlane<T> {
         if final_answer {
             self.count_at_peer(slot, false);
         }
-        Ok((slot, self.settle(slot)))
+        let mut actions = self.settle(slot);
+        actions.decides = final_answer && flags.has(Flags::DECIDES);
+        // A write of the peer that is later than this one may only wait for the local disk now.
+        actions.retry |= self.gate.two_primaries && self.take_waiters();
+        Ok((slot, actions))
     }
 
     /// Takes one write of an acknowledged epoch (or an older one) off the transfer log. The caller repeats until `None`.
@@ -530,7 +548,7 @@ impl<T: Storage> DataPlane<T> {
     pub fn take_lost(&mut self) -> Option<(u32, Entry, Actions)> {
         let slot = match self.table.pop_log(&mut self.transfer_log) {
             Some(slot) => slot,
-            None => match self.table.pop_log(&mut self.read_log) {
+            None => match self.table.pop_log(&mut self.read_log).or_else(|| self.table.pop_log(&mut self.postponed)) {
                 Some(slot) => slot,
                 None => self.table.pop(&mut self.send_queue)?,
             },
@@ -540,7 +558,7 @@ impl<T: Storage> DataPlane<T> {
         if entry.flags.has(Flags::NET_PENDING) {
             self.pending_at_peer = self.pending_at_peer.saturating_sub(1);
         }
-        let flags = entry.flags.without(Flags::NET_QUEUED.with(Flags::NET_PENDING).with(Flags::ON_LOG));
+        let flags = entry.flags.without(Flags::NET_QUEUED.with(Flags::NET_PENDING).with(Flags::ON_LOG).with(Flags::POSTPONED));
         match entry.operation {
             Operation::OutOfSyncNotice => {
                 self.table.release(slot);
@@ -594,6 +612,11 @@ impl<T: Storage> DataPlane<T> {
         if !entry.operation.is_application_write() {
             return actions;
         }
+        if entry.flags.has(Flags::POSTPONED) {
+            // A write of the peer may wait for just this.
+            actions.retry = self.take_waiters();
+            return actions;
+        }
         if entry.flags.may_complete() {
             // A copy on a disk that is being given up, or that a resync will overwrite, is none: the data that counts does not have it.
             let counts = entry.flags.has(Flags::NET_OK) || self.gate.local_up_to_date;
@@ -636,13 +659,20 @@ impl<T: Storage> DataPlane<T> {
         self.table.release(slot);
     }
 
+    /// The oldest write on the transfer log about which the peer will still say something.
+    fn oldest_awaited(&self) -> Option<Entry> {
+        let awaited = |flags: Flags| flags.has(Flags::NET_PENDING.with(Flags::SENDING)) || !flags.has(Flags::UNAWAITED);
+        self.table.find_in_log(&self.transfer_log, |entry| awaited(entry.flags))
+    }
+
     /// The oldest write that waits for the peer, for the request timer (TO-3): jiffies when it was queued.
     pub fn oldest_waiting_for_peer(&self) -> Option<u32> {
-        let write = self.transfer_log.front().or(self.send_queue.front()).map(|slot| self.table.get(slot).queued_at);
-        let read = self.read_log.front().map(|slot| self.table.get(slot).queued_at);
-        match (write, read) {
+        let older = |a: Option<u32>, b: Option<u32>| match (a, b) {
             (Some(a), Some(b)) => Some(if (a.wrapping_sub(b) as i32) < 0 { a } else { b }),
             (a, b) => a.or(b),
-        }
+        };
+        let since = |queue: &Queue| queue.front().map(|slot| self.table.get(slot).queued_at);
+        let write = self.oldest_awaited().map(|entry| entry.queued_at).or(since(&self.send_queue));
+        older(older(write, since(&self.read_log)), since(&self.postponed))
     }
 }

@@ -58,7 +58,7 @@ impl<T: Storage> DataPlane<T> {
     }
 
     /// Back to where admission left it: waits for the activity log, or for its launch.
-    fn restart(&mut self, slot: u32, entry: &Entry) {
+    pub(super) fn restart(&mut self, slot: u32, entry: &Entry) {
         if entry.flags.has(Flags::LOG_HELD) {
             self.put_extents(entry.sector, entry.size_bytes);
         }

@@ -115,6 +115,10 @@ impl<T: Storage> DataPlane<T> {
         if !self.gate.open {
             return None;
         }
+        if self.gate.two_primaries && self.meets_peer_write(&entry) {
+            self.has_waiters = true;
+            return None;
+        }
         self.table.pop(&mut self.launchable);
         self.unlaunched = self.unlaunched.saturating_sub(1);
         Some(Launched::Application(self.launch(slot, now, stamp)))

@@ -20,8 +20,6 @@ pub enum Begin {
     LogWait(u32),
     /// There is no usable local disk.
     NoDisk,
-    /// Two primaries: it overlaps the local write in this slot.
-    Conflict(u32),
 }
 
 /// How a write of the peer ended, for its acknowledgement.
@@ -29,6 +27,8 @@ pub enum Begin {
 pub struct PeerWriteEnd {
     /// It was written, and the range is in sync now: answer P_RS_WRITE_ACK.
     pub in_sync: bool,
+    /// Postponed writes of the application start anew: wake the log writer.
+    pub restarted: bool,
     /// Follow-up.
     pub actions: Actions,
 }
@@ -67,11 +67,6 @@ impl<T: Storage> DataPlane<T> {
         Actions { retry: core::mem::take(&mut self.has_waiters) || log_freed, ..Actions::default() }
     }
 
-    /// The slot of a range active now that overlaps and blocks a write of the peer.
-    fn blocker_of_peer_write(&self, sector: u64, size_bytes: u32) -> Option<u32> {
-        self.ranges.find_entry(&self.table, sector, size_bytes, blocks_peer_write)
-    }
-
     /// A replicated write was read from the data stream, and may have to wait for its epoch. What the peer's disk misses is noted now: by the
     /// time the write begins, a later packet may have said that the peer has a disk again (AL-8).
     pub fn peer_write_arrived(&mut self, sector: u64, size_bytes: u32) {
@@ -85,10 +80,7 @@ impl<T: Storage> DataPlane<T> {
         if !self.gate.local {
             return Begin::NoDisk;
         }
-        if let Some(slot) = self.blocker_of_peer_write(sector, size_bytes) {
-            if self.gate.two_primaries && self.table.get(slot).operation.is_application_write() {
-                return Begin::Conflict(slot);
-            }
+        if self.ranges.find_entry(&self.table, sector, size_bytes, blocks_peer_write).is_some() {
             return self.wait_peer();
         }
         let flags = Flags::NONE.with_if(Flags::MAY_SET_IN_SYNC, may_set_in_sync);
@@ -117,8 +109,9 @@ impl<T: Storage> DataPlane<T> {
             self.put_extents(entry.sector, entry.size_bytes);
         }
         let mut actions = self.finish(slot);
+        let restarted = !self.postponed.is_empty() && self.restart_postponed(entry.sector, entry.size_bytes);
         self.drop_local_reference(&mut actions);
-        PeerWriteEnd { in_sync, actions }
+        PeerWriteEnd { in_sync, restarted, actions }
     }
 
     /// Source: a resync (or verify) read of this range may start when no write is active in it. New application
@@ -181,11 +174,18 @@ impl<T: Storage> DataPlane<T> {
         if !self.gate.local {
             return Begin::NoDisk;
         }
+        if !self.table.get(slot).flags.has(Flags::ARRIVED) {
+            self.stamp_arrival(slot);
+        }
         let entry = self.table.get(slot);
         let flags = entry.flags.with(Flags::ARRIVED);
         self.set_flags(slot, flags);
-        let busy = |op: Operation| op.is_application_write() || op == Operation::PeerWrite;
-        if self.ranges.find(&self.table, entry.sector, entry.size_bytes, busy).is_some() {
+        // A write of the peer that has its range but came after this answer waits for it.
+        let busy = |other: &Entry| match other.operation {
+            Operation::PeerWrite => !other.flags.has(Flags::WAITS) || other.order < entry.order,
+            operation => operation.is_application_write(),
+        };
+        if self.ranges.find_entry(&self.table, entry.sector, entry.size_bytes, busy).is_some() {
             return self.wait_peer();
         }
         self.set_flags(slot, flags.with(Flags::WRITING));
