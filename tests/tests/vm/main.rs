@@ -22,6 +22,7 @@ mod requests;
 mod tools;
 mod two_primaries;
 mod verify;
+mod views;
 
 use anyhow::Result;
 use qemu_testbed::{Testbed, Vm};
