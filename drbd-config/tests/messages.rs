@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What is said about faulty configurations: place, what was expected, what came, the nearest word.
+//! Issue 4 item 1: what is said about faulty configurations: place, what was expected, what came, the nearest word.
 
 use drbd_config::{Diagnostic, Loader, Severity};
 use std::fs;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Dumps of every recorded configuration are configurations that mean the same, and the model survives serde.
+//! Issue 4 item 1, model and printer: dumps of every recorded configuration are configurations that mean the same, and the model survives serde.
 
 use drbd_config::{bind, expand, print, Config, Identity, Loader};
 use std::fs;

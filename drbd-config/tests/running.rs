@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The output of `drbdsetup show` is understood.
+//! Issue 4 item 1, adjust: the output of `drbdsetup show` is understood.
 
 use drbd_config::model::{HostKind, MetaIndex};
 use drbd_config::options::{is_default, Place};

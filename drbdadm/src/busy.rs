@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Who uses a block device: mounts, swap, devices on top of it, processes that hold it open.
+//! Who uses a block device (issue 4, "What wrong input gets": device busy, say by whom): mounts, swap, devices on top of it, processes that hold it open.
 
 use rustix::fs::{major, minor, stat};
 use std::collections::BTreeSet;

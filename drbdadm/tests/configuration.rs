@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Every recorded command line of the reference drbdadm, run again: exit codes and standard output are equal, standard
+//! Issue 4 items 1 and 2: every recorded command line of the reference drbdadm, run again: exit codes and standard output are equal, standard
 //! error is empty when theirs is, and names the same line (tests/fixtures/config/README.md).
 //!
 //! The commands run in private host name and network namespaces, so that "alice" with her addresses is this machine.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What drbdadm really calls, with which order, outcome and notes: equal to the reference tool's, recorded with stand-ins
+//! Issue 4 item 2: what drbdadm really calls, with which order, outcome and notes: equal to the reference tool's, recorded with stand-ins
 //! for drbdsetup and drbdmeta that answer as they are told (tests/fixtures/config/execution).
 //!
 //! `recorded.txt`: a block per command; `run FILE ARGUMENTS`, `env`, `answer PATTERN|CODE|STDOUT|STDERR` of the stand-ins

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 //! `drbdmeta` on every recorded metadata area: recovery, dumps, identifiers and fresh areas are
-//! what the reference tool and the C driver left (fixtures/metadata; issue line 7).
+//! what the reference tool and the C driver left (fixtures/metadata; issue 2 line 7, issue 4 item 3: recovery, 8.3 logs, dump and restore).
 
 use serde_json::Value;
 use std::fs;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! `drbdmeta` beside the reference tool: what it printed, its exit code and what it left on the
+//! Issue 4 item 3: `drbdmeta` beside the reference tool: what it printed, its exit code and what it left on the
 //! disk in 46 small stories (fixtures/metadata/commands.json, recorded from drbd-utils 9.22).
 
 use drbd_core::md::crc32c;

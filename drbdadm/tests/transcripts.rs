@@ -71,6 +71,62 @@ fn plain(text: &str) -> String {
         .collect()
 }
 
+/// Issue 4 item 2: backend options behind `--` in both spellings, and the short option that tutorials use.
+#[test]
+fn options_for_the_backend_have_both_spellings() {
+    let scratch = Scratch::new("drbdadm-spellings");
+    let node = fs::read_to_string("/proc/sys/kernel/hostname").expect("hostname");
+    let config = format!(
+        "global {{ disable-ip-verification; }}\n\
+         resource r0 {{ device minor 0; disk /dev/x; meta-disk internal;\n\
+         on {} {{ address 127.0.0.1:7788; }} on zz {{ address 127.0.0.2:7788; }} }}\n",
+        node.trim()
+    );
+    fs::write(scratch.0.join("drbd.conf"), config).expect("written");
+    let peers = "ipv4:127.0.0.1:7788 ipv4:127.0.0.2:7788";
+    for (typed, called) in [
+        (
+            "-- --overwrite-data-of-peer primary all",
+            "drbdsetup primary 0 --overwrite-data-of-peer".to_string(),
+        ),
+        ("-- -o primary r0", "drbdsetup primary 0 -o".into()),
+        ("primary --force r0", "drbdsetup primary 0 --force".into()),
+        (
+            "-- --force primary r0",
+            "drbdsetup primary 0 --force".into(),
+        ),
+        (
+            "-- --discard-my-data connect r0",
+            format!("drbdsetup connect r0 {peers} --discard-my-data"),
+        ),
+        (
+            "connect --discard-my-data r0",
+            format!("drbdsetup connect r0 {peers} --discard-my-data"),
+        ),
+        (
+            "-- --start=5M verify r0",
+            "drbdsetup verify 0 --start=5M".into(),
+        ),
+        (
+            "-- --force create-md r0",
+            "drbdmeta 0 v08 /dev/x internal create-md --force".into(),
+        ),
+    ] {
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_drbdadm"))
+            .args(["-c", "drbd.conf", "-d"])
+            .args(typed.split(' '))
+            .current_dir(&scratch.0)
+            .output()
+            .expect("started");
+        assert_eq!(
+            String::from_utf8_lossy(&output.stdout),
+            format!("{called}\n"),
+            "{typed}: {output:?}"
+        );
+        assert_eq!(output.status.code(), Some(0), "{typed}");
+    }
+}
+
 #[test]
 fn every_command_runs_what_the_transcript_says() {
     let scratch = Scratch::new("drbdadm-transcripts");

@@ -2,6 +2,7 @@
 //! Issue 4 item 4 with real terminals and sockets: colours on a terminal and none in a pipe, the live screen, the exporter. They
 //! work on any machine, with or without a driver.
 
+use rustix::process::{kill_process, Pid, Signal};
 use rustix::pty::{grantpt, openpt, ptsname, unlockpt, OpenptFlags};
 use rustix::termios::{tcgetattr, tcsetwinsize, Winsize};
 use std::fs::File;
@@ -160,7 +161,7 @@ fn colours_are_for_terminals() {
 /// Issue 4 item 4: `drbdadm top` is a live screen that gives the terminal back however it ends.
 #[test]
 fn the_live_screen_comes_and_goes() {
-    for signal in [None, Some("TERM")] {
+    for signal in [None, Some(Signal::TERM)] {
         let mut terminal = Terminal::open();
         let before = tcgetattr(&terminal.slave).expect("attributes");
         let mut top = tool("drbdadm");
@@ -173,11 +174,7 @@ fn the_live_screen_comes_and_goes() {
         terminal.wait_for("drbdadm top");
         match signal {
             None => terminal.master.write_all(b"q").expect("typed"),
-            Some(name) => {
-                let id = child.id().to_string();
-                let done = Command::new("kill").args(["-s", name, &id]).status();
-                assert!(done.expect("kill").success());
-            }
+            Some(signal) => send(&child, signal),
         }
         assert_eq!(terminal.ended(child), 0);
         terminal.wait_for("\x1b[?1049l");
@@ -237,13 +234,13 @@ fn ask(stream: &mut (impl Read + Write), request: &[u8]) -> String {
     String::from_utf8_lossy(&text).into_owned()
 }
 
+fn send(child: &Child, signal: Signal) {
+    let id = Pid::from_raw(child.id() as i32).expect("a process");
+    kill_process(id, signal).expect("sent");
+}
+
 fn stop(mut child: Child) -> Option<i32> {
-    let id = child.id().to_string();
-    assert!(Command::new("kill")
-        .arg(&id)
-        .status()
-        .expect("kill")
-        .success());
+    send(&child, Signal::TERM);
     child.wait().expect("ended").code()
 }
 

@@ -239,6 +239,7 @@ fn block_ack(resource: &Arc<Resource>, device: &Arc<Device>, command: Command, a
         match plane.core.acknowledged(id, ack.sector, what) {
             Ok((slot, actions)) => (actions, actions.complete.and_then(|_| plane.take(slot))),
             Err(UnknownRequest { .. }) if what == Acknowledgement::Failed => {
+                // WR-5.
                 plane.core.mark_out_of_sync(ack.sector, ack.size_bytes);
                 return Ok(());
             }

@@ -5,6 +5,7 @@ use super::attach::Refused;
 use super::control::{publish, Changed};
 use super::device::Device;
 use super::network;
+use super::options;
 use super::prelude::*;
 use super::registry::{Registry, REGISTRY};
 use super::removal;
@@ -12,6 +13,7 @@ use super::resource::Resource;
 use super::status::{self, Notify};
 use super::volume::Volume;
 use crate::kapi::genl::{Cursor, DumpOutput, Handler, Reply, Request as Message};
+use drbd_core::genl::config::ConfigError;
 use drbd_core::genl::{command, container, ret, Attribute, Attributes, DiskConf, NetConf, ResourceOptions, FLAG_SET_DEFAULTS, NO_MINOR};
 use drbd_core::state::vector::word;
 use drbd_core::state::{Conn, Disk, Request, Role};
@@ -111,8 +113,9 @@ fn flag(message: &Message<'_>, number: u16, attribute: u16) -> bool {
     found.and_then(|attribute| attribute.u8()).unwrap_or(0) != 0
 }
 
-pub(super) fn mandatory(error: drbd_core::genl::config::ConfigError) -> Refused {
-    Refused { code: ret::MANDATORY_TAG, info: error.text() }
+pub(super) fn mandatory(error: ConfigError) -> Refused {
+    let code = if error == ConfigError::CpuMask { ret::INVALID_REQUEST } else { ret::MANDATORY_TAG };
+    Refused { code, info: error.text() }
 }
 
 fn run(registry: &Arc<Registry>, message: &Message<'_>) -> Result<Done, Refused> {
@@ -271,18 +274,7 @@ fn for_resource(registry: &Arc<Registry>, message: &Message<'_>, resource: &Arc<
     let _turn = resource.turn.take(message.command)?;
     still_there(resource)?;
     match message.command {
-        command::RESOURCE_OPTS => {
-            let mut options = if message.flags & FLAG_SET_DEFAULTS != 0 { ResourceOptions::default() } else { resource.control.lock().options };
-            if let Some(found) = container_of(message, container::RESOURCE_OPTS) {
-                options.read(found.payload).map_err(mandatory)?;
-            }
-            let mut control = resource.control.lock();
-            control.options = options;
-            for index in 0..control.volumes.len() {
-                publish(&control, index, true);
-            }
-            Done::ok()
-        }
+        command::RESOURCE_OPTS => options::change_resource(message, resource),
         command::DEL_RESOURCE => removal::delete_resource(registry, resource),
         _ => removal::down(registry, resource),
     }
@@ -308,7 +300,7 @@ fn for_connection(message: &Message<'_>, resource: &Arc<Resource>) -> Result<Don
     }
     .map_err(|_| Refused::code(ret::NOMEM))?;
     if let Some(found) = container_of(message, container::NET_CONF) {
-        net.read(found.payload).map_err(mandatory)?;
+        net.read_change(found.payload).map_err(mandatory)?;
     }
     network::change_options(resource, net)
 }
@@ -357,7 +349,7 @@ fn for_device(registry: &Arc<Registry>, message: &Message<'_>, device: &Arc<Devi
         command::RESUME_SYNC => pause_sync(resource, number, false),
         command::INVALIDATE | command::INVAL_PEER => invalidate(resource, device, message.command == command::INVALIDATE),
         command::NEW_C_UUID => new_current_uuid(resource, device, flag(message, container::NEW_C_UUID_PARMS, 1)),
-        command::CHG_DISK_OPTS => change_disk_options(message, resource, device),
+        command::CHG_DISK_OPTS => options::change_disk(message, device),
         command::RESIZE => {
             resource.resize(device, container_of(message, container::RESIZE_PARMS))?;
             Done::ok()
@@ -457,46 +449,5 @@ fn new_current_uuid(resource: &Arc<Resource>, device: &Arc<Device>, clear_bitmap
         }
     }
     resource.write_superblock(number).map_err(|_| Refused::code(ret::IO_MD_DISK))?;
-    Done::ok()
-}
-
-fn change_disk_options(message: &Message<'_>, resource: &Arc<Resource>, device: &Arc<Device>) -> Result<Done, Refused> {
-    let mut control = resource.control.lock();
-    let index = control.index(device.volume).ok_or(Refused::code(ret::MINOR_INVALID))?;
-    let present = control.volumes.get(index).and_then(|volume| volume.disk.as_ref()).map(|disk| disk.conf);
-    let old = present.ok_or(Refused::code(ret::NO_DISK))?;
-    let mut conf = old;
-    if message.flags & FLAG_SET_DEFAULTS != 0 {
-        conf.numbers = DiskConf::default().numbers;
-    }
-    if let Some(found) = container_of(message, container::DISK_CONF) {
-        conf.read(found.payload, false).map_err(mandatory)?;
-    }
-    let table = drbd_core::genl::attributes::DISK_CONF;
-    for invariant in [4, 5] {
-        conf.numbers.set(table, invariant, old.numbers.get(table, invariant));
-    }
-    if let Some(disk) = control.volumes.get(index).and_then(|volume| volume.disk.as_ref()) {
-        super::checksum::sanitize(device.minor, &mut conf, &disk.backing);
-    }
-    if conf.resync_after() != old.resync_after() {
-        drop(control);
-        super::dependencies::accept(device, conf.resync_after())?;
-        control = resource.control.lock();
-    }
-    // The size of the set of hot extents is fixed while the disk is attached.
-    conf.numbers.set(table, 10, u64::from(old.al_extents()));
-    if let Some(disk) = control.volumes.get_mut(index).and_then(|volume| volume.disk.as_mut()) {
-        disk.conf = conf;
-    }
-    publish(&control, index, true);
-    // The peer takes over what concerns the pace of a resync (CO-8).
-    if let (Some(volume), Some(net)) = (control.volumes.get(index), control.net.as_ref()) {
-        if volume.state.conn >= Conn::Connected {
-            resource.send(device.volume, super::packets::sync_param(control.version, volume, net));
-        }
-    }
-    drop(control);
-    resource.set_resync_after(device, conf.resync_after());
     Done::ok()
 }

@@ -52,8 +52,8 @@ use kernel::str::CString;
 fn open(conf: &DiskConf) -> Result<Opened, Refused> {
     let index = Index::from_number(conf.meta_index).ok_or(Refused::code(ret::MD_IDX_INVALID))?;
     let token = HolderToken::new().map_err(|_| Refused::code(ret::NOMEM))?;
-    let backing_path = path(conf.backing_device.as_bytes()).map_err(|_| Refused::code(ret::NOMEM))?;
-    let meta_path = path(conf.meta_device.as_bytes()).map_err(|_| Refused::code(ret::NOMEM))?;
+    let backing_path = path(conf.backing_device.as_bytes()).map_err(|_| Refused::code(ret::OPEN_DISK))?;
+    let meta_path = path(conf.meta_device.as_bytes()).map_err(|_| Refused::code(ret::OPEN_MD_DISK))?;
     let backing = BlockDev::open(&backing_path, Claim::By(&token)).map_err(|error| {
         pr_err!("open(\"{}\") failed with {}\n", &*backing_path.to_str().unwrap_or("?"), error.to_errno());
         Refused::code(ret::OPEN_DISK)
@@ -115,6 +115,7 @@ impl Resource {
             if volume.state.disk > Disk::Diskless {
                 return Err(Refused::code(ret::DISK_CONFIGURED));
             }
+            // AT-4.
             if stonith_and_a {
                 return Err(Refused::code(ret::STONITH_AND_PROT_A));
             }
@@ -125,6 +126,7 @@ impl Resource {
             return Err(Refused { code: ret::DISK_CONFIGURED, info: "the previous disk has not answered all its requests yet" });
         }
         device.given_up.set(false);
+        // AT-2, AT-3.
         let opened = open(&conf)?;
         let found = read_superblock(device, &opened)?;
         let layout = found.validate(opened.index, opened.meta.capacity_sectors()).map_err(|error| explain(device, error))?;
@@ -138,6 +140,7 @@ impl Resource {
         conf.numbers.set(drbd_core::genl::attributes::DISK_CONF, 10, u64::from(extents));
         super::checksum::sanitize(device.minor, &mut conf, &opened.backing);
         let own = layout.usable_sectors(opened.index, opened.backing.capacity_sectors());
+        // SZ-11, here and in what follows.
         if own < conf.disk_sectors() {
             pr_err!("drbd{}: max capacity {} smaller than disk size {}\n", device.minor, own, conf.disk_sectors());
             return Err(Refused::code(ret::DISK_TOO_SMALL));
@@ -153,7 +156,7 @@ impl Resource {
             device_uuid: found.device_uuid,
             la_size: found.la_size,
             peer_max_bio_bytes: found.peer_max_bio_bytes,
-            crashed_primary: found.flags & (flags::CRASHED_PRIMARY | flags::PRIMARY) != 0,
+            crashed_primary: drbd_core::state::attach::crashed_primary(found.flags, self.is_frozen_primary(number)),
             state_flags: found.flags & !(flags::FULL_SYNC | flags::AL_DISABLED | flags::AL_CLEAN | flags::CRASHED_PRIMARY),
             kept_flags: found.flags & (flags::FULL_SYNC | flags::AL_DISABLED),
             still_primary: false,
@@ -165,6 +168,7 @@ impl Resource {
         let mut control = self.control.lock();
         if let Some(index) = control.index(number) {
             if outcome.is_err() {
+                // AT-12.
                 self.hard(&mut control, index, Request::none().disk(Disk::Diskless));
             }
             if let Some(volume) = control.volumes.get_mut(index) {
@@ -180,6 +184,11 @@ impl Resource {
             }
         }
         outcome
+    }
+
+    /// A Primary that waits for its data did not crash (UU-17).
+    fn is_frozen_primary(&self, number: u16) -> bool {
+        self.control.lock().volume(number).is_some_and(|volume| volume.state.role == Role::Primary && volume.state.susp_nod)
     }
 
     /// AT-5, AT-6: no more I/O, state Attaching, and the data has to be what the node works with.

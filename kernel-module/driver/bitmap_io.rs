@@ -49,12 +49,11 @@ pub(crate) fn write_changed(device: &Device, only: Option<usize>, settled: &mut 
         let durable = if *settled && !clearing { Ok(()) } else { place.settle_data(&mut buffer) };
         *settled = true;
         let sector = place.layout.bitmap_sector() + page as u64 * PAGE_SECTORS;
-        let written = durable.and_then(|()| buffer.write(&place.meta, sector, super::metadata::RELAXED, METADATA_TIMEOUT_SECONDS * HZ).map_err(|_| EIO));
+        let written = durable.and_then(|()| buffer.write(&place.meta, sector, super::metadata::RELAXED, place.limit));
         device.statistics.bitmap_writes.add(1);
-        if written.is_err() {
+        if let Err(error) = written {
             device.plane.lock().core.bitmap.dirty_page(page);
-            device.report_error(super::device::ERROR_METADATA);
-            return Err(EIO);
+            return Err(device.metadata_failed(error));
         }
         from = page + 1;
     }
@@ -68,7 +67,7 @@ impl Resource {
         write_changed(&device, None, &mut false)?;
         let mut buffer = device.meta.lock();
         match device.metadata_place() {
-            Some(place) => buffer.flush(&place.meta, METADATA_TIMEOUT_SECONDS * HZ).map_err(|_| EIO),
+            Some(place) => buffer.flush(&place.meta, place.limit).map_err(|error| device.metadata_failed(error)),
             None => Ok(()),
         }
     }

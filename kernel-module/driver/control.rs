@@ -82,9 +82,10 @@ fn gate(control: &Control, volume: &Volume, open: bool) -> Gate {
         remote_read: state.pdsk == Disk::UpToDate && state.conn >= Conn::Connected,
         writable: state.disk == Disk::UpToDate || state.pdsk == Disk::UpToDate,
         in_sync_states,
+        // WR-2.
         want_receive_ack: protocol == 2,
         want_write_ack: protocol == 3 || in_sync_states,
-        log_activity: updates && !volume.log_suspended,
+        log_activity: updates && !volume.log_suspended, // AL-7
         log_peer_writes: state.pdsk < Disk::Inconsistent,
         suspended: state.is_suspended(),
         two_primaries: control.net.as_ref().is_some_and(|net| net.two_primaries()),

@@ -287,6 +287,7 @@ impl Device {
         let mut plane = self.plane.lock();
         if io.op == Op::Flush && plane.core.gate().open && !plane.core.gate().local {
             drop(plane);
+            self.settle_at_peer();
             io.finish_parent(BlkStatus::OK);
             return None;
         }

@@ -60,7 +60,7 @@ impl Resource {
             Some(Fencing::DontCare) => return true, // FE-3
             Some(_) => {}
         }
-        let code = helper::call_for_resource(self, Event::FencePeer);
+        let code = helper::call_for_resource(self, Event::FencePeer); // FE-4
         let result = FenceResult::from_exit(code as u8);
         match result {
             FenceResult::Broken { .. } => {
@@ -79,6 +79,7 @@ impl Resource {
             pr_info!("{}: Ignoring fence-peer exit code\n", name);
         } else if down {
             if let Some(request) = result.request(&control.summary()) {
+                // FE-10: a running Primary is not outdated, whatever the helper says.
                 if let Err(refusal) = self.change_all(&mut control, request, Kind::Soft) {
                     pr_info!("{}: State change failed: {}\n", name, refusal.text());
                 }
@@ -103,7 +104,7 @@ impl Resource {
         }
     }
 
-    /// RX-22: this source has finished; when every volume is good on both nodes, the peer may be released.
+    /// RX-22, FE-12: this source has finished; when every volume is good on both nodes, the peer may be released.
     pub(crate) fn unfence_peer(self: &Arc<Self>, number: u16) {
         let due = {
             let mut control = self.control.lock();
@@ -121,7 +122,8 @@ impl WorkItem<4> for Resource {
 
     fn run(resource: Arc<Resource>) {
         let _no_io = NoIoScope::enter();
-        // FE-9: success thaws through the change of state that it makes.
+        // FE-7: whether I/O waits for this was decided when the connection was lost. FE-9: success thaws through the change of state that it
+        // makes.
         let fenced = resource.fence_peer();
         let policy = resource.control.lock().fencing_policy();
         if fenced && policy == Some(Fencing::DontCare) {

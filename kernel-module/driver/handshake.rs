@@ -23,6 +23,9 @@ use drbd_core::wire::packet::decode_word;
 use drbd_core::wire::params::{uuid_flags, UuidsPacket};
 use drbd_core::wire::Command;
 
+/// Longest wait for the end of a change that the peer was asked about.
+const ANSWER_TIMEOUT_SECONDS: Jiffies = 10;
+
 /// The superblock says Primary, because of this node or of a peer that writes here without a disk of its own (SC-6).
 fn is_marked_primary(state: &State) -> bool {
     md_flags(state) & flags::PRIMARY != 0
@@ -32,6 +35,10 @@ impl Resource {
     /// P_UUIDS (HS-44, UU-8, UU-13).
     pub(super) fn receive_uuids(self: &Arc<Self>, number: u16, body: &[u8]) -> Result<(), End> {
         let packet = UuidsPacket::decode(body).map_err(|_| End::Protocol)?;
+        // A peer that agrees to a detach here makes a new generation at once; the answer, on the other socket, decides what it means.
+        self.wait_control(ANSWER_TIMEOUT_SECONDS * HZ, |control| {
+            control.volume(number).is_none_or(|volume| volume.pending_change.is_none()) || control.cstate != Conn::WFReportParams
+        });
         let (device, verdict) = {
             let mut control = self.control.lock();
             let version = control.version;

@@ -87,6 +87,10 @@ fn announced(resource: &Arc<Resource>, device: Option<&Device>, event: Event) ->
 fn run(resource: &Resource, minor: Option<u32>, event: Event) -> Result<i32> {
     let mut path = [0u8; params::HELPER_PATH_BYTES];
     params::usermode_helper(&mut path);
+    // What `echo` writes into the parameter ends with a newline.
+    if let Some(newline) = path.iter_mut().find(|byte| **byte == b'\n') {
+        *newline = 0;
+    }
     let program = CStr::from_bytes_until_nul(&path).map_err(|_| EINVAL)?;
     let (name, program_text) = (event.name(), program.to_str().unwrap_or("?"));
     let event_name = CString::try_from_fmt(fmt!("{}", name))?;

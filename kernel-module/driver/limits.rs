@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What a request to a device may look like: decided anew at attach, detach, connect and
-//! when the peer says what it can do (behaviour.md SZ-13, SZ-14).
+//! when the peer says what it can do (behaviour.md SZ-13, SZ-14, IO-2).
 
 use super::device::Device;
 use super::prelude::*;

@@ -6,7 +6,7 @@
 
 use super::bitmap_io;
 use super::device::{now, Device, Plane};
-use super::metadata::{METADATA_TIMEOUT_SECONDS, RELAXED};
+use super::metadata::RELAXED;
 use super::prelude::*;
 use super::registry::REGISTRY;
 use crate::kapi::thread::NoIoScope;
@@ -56,7 +56,6 @@ impl Device {
     fn commit(self: &Arc<Self>) {
         if self.write_transaction(true).is_err() {
             pr_err!("drbd{}: writing the activity log failed\n", self.minor);
-            self.report_error(super::device::ERROR_METADATA);
         }
         self.plane.lock().core.transaction_committed();
     }
@@ -91,16 +90,15 @@ impl Device {
         let mut buffer = self.meta.lock();
         let Some(place) = self.metadata_place() else { return Ok(()) };
         if leaving && !settled {
-            place.settle_data_apart(&mut buffer)?;
+            place.settle_data_apart(&mut buffer).map_err(|error| self.metadata_failed(error))?;
         }
-        let (meta, layout, guarantees) = (place.meta, place.layout, place.guarantees);
         let sector = {
             let plane = self.plane.lock();
             encode_transaction(&plane.core.log, buffer.bytes_mut());
-            layout.transaction_sector(plane.core.log.number())
+            place.layout.transaction_sector(plane.core.log.number())
         };
-        let guarantees = if durable { guarantees } else { RELAXED };
-        buffer.write(&meta, sector, guarantees, METADATA_TIMEOUT_SECONDS * HZ).map_err(|_| EIO)?;
+        let guarantees = if durable { place.guarantees } else { RELAXED };
+        buffer.write(&place.meta, sector, guarantees, place.limit).map_err(|error| self.metadata_failed(error))?;
         self.statistics.log_writes.add(1);
         Ok(())
     }

@@ -73,14 +73,12 @@ impl Resource {
         };
         let settled = place.settle_data_apart(&mut buffer);
         block.encode(buffer.bytes_mut());
-        let written = buffer.write(&place.meta, place.layout.superblock, place.guarantees, METADATA_TIMEOUT_SECONDS * HZ);
+        let written = settled.and_then(|()| buffer.write(&place.meta, place.layout.superblock, place.guarantees, place.limit));
         drop(buffer);
-        if settled.is_err() || written.is_err() {
+        written.map_err(|error| {
             pr_err!("drbd{}: writing the superblock failed\n", device.minor);
-            device.report_error(super::device::ERROR_METADATA);
-            return Err(EIO);
-        }
-        Ok(())
+            device.metadata_failed(error)
+        })
     }
 }
 
@@ -92,20 +90,22 @@ pub(crate) struct Place {
     pub(crate) guarantees: MetaFlags,
     /// The data device, if what it has written may be lost with the power.
     volatile: Option<BlockDev>,
+    /// Longest wait for an access: disk-timeout, if it is set (ER-6).
+    pub(crate) limit: Jiffies,
 }
 
 impl Place {
     /// Makes the data durable before metadata says that it needs no attention any more: a bit that is clear, an extent that is cold, a
     /// generation that is complete. A disk that refuses to flush has no cache worth the name; one that is silent is an error.
-    pub(crate) fn settle_data(&self, buffer: &mut MetaBuffer) -> Result {
-        match self.volatile.as_ref().map(|data| buffer.flush(data, METADATA_TIMEOUT_SECONDS * HZ)) {
-            Some(Err(MetaError::TimedOut)) => Err(EIO),
+    pub(crate) fn settle_data(&self, buffer: &mut MetaBuffer) -> Result<(), MetaError> {
+        match self.volatile.as_ref().map(|data| buffer.flush(data, self.limit)) {
+            Some(Err(MetaError::TimedOut)) => Err(MetaError::TimedOut),
             _ => Ok(()),
         }
     }
 
     /// The same where the data is on another device than the metadata: the write of a durable block does not reach it.
-    pub(crate) fn settle_data_apart(&self, buffer: &mut MetaBuffer) -> Result {
+    pub(crate) fn settle_data_apart(&self, buffer: &mut MetaBuffer) -> Result<(), MetaError> {
         match &self.volatile {
             Some(data) if !data.same_device(&self.meta) => self.settle_data(buffer),
             _ => Ok(()),
@@ -118,11 +118,25 @@ fn place_of(disk: &Attached) -> Place {
         meta: disk.meta.clone(),
         layout: disk.layout,
         guarantees: if disk.conf.md_flushes() { DURABLE } else { RELAXED },
+        limit: match disk.conf.disk_timeout_deciseconds() {
+            0 => METADATA_TIMEOUT_SECONDS * HZ,
+            limit => jiffies_from_deciseconds(limit),
+        },
         volatile: (disk.conf.disk_flushes() && disk.backing.facts().write_cache).then(|| disk.backing.clone()),
     }
 }
 
 impl Device {
+    /// An access to the metadata has failed: the disk is given up, by force if it was silent.
+    pub(crate) fn metadata_failed(&self, error: MetaError) -> Error {
+        if matches!(error, MetaError::TimedOut) && !self.given_up.is_set() {
+            pr_warn!("drbd{}: the metadata device does not answer\n", self.minor);
+            self.given_up.set(true);
+        }
+        self.report_error(super::device::ERROR_METADATA);
+        EIO
+    }
+
     /// Where the metadata is now. To be asked with the metadata buffer in hand: then it stays there until the buffer is given back.
     pub(crate) fn metadata_place(&self) -> Option<Place> {
         let mut control = self.resource.control.lock();

@@ -14,6 +14,7 @@ use drbd_core::genl::{container, ret, NetConf};
 use drbd_core::state::departure::{Departure, Next};
 use drbd_core::state::{Conn, Kind, Refusal, Request, Role};
 
+/// CONNECT (DC-1).
 pub(super) fn connect(registry: &Arc<Registry>, message: &Message<'_>, context: &Named<'_>) -> Result<Done, Refused> {
     let resource = needs_resource(registry, context)?;
     let (own, peer) = match (context.own.and_then(SocketAddress::from_bytes), context.peer.and_then(SocketAddress::from_bytes)) {
@@ -67,6 +68,7 @@ pub(super) fn connect(registry: &Arc<Registry>, message: &Message<'_>, context: 
 pub(super) fn check_net(resource: &Resource, net: &NetConf) -> Result<(), Refused> {
     use crate::kapi::crypto::Digest;
     use kernel::str::CString;
+    // DP-1.
     if net.two_primaries() && net.protocol() != 3 {
         return Err(Refused::code(ret::NOT_PROTO_C));
     }
@@ -80,6 +82,7 @@ pub(super) fn check_net(resource: &Resource, net: &NetConf) -> Result<(), Refuse
             return Err(Refused::code(ret::DISCARD_IMPOSSIBLE));
         }
     }
+    // CG-5.
     if net.on_congestion() != 0 && net.protocol() != 1 {
         return Err(Refused::code(ret::CONG_NOT_PROTO_A));
     }

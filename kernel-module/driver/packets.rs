@@ -68,6 +68,7 @@ pub(crate) fn sizes(version: u32, agreed: u32, volume: &Volume) -> Result<Packet
 /// P_SIZES of a resize. `ask`: request an answer by a current size of 0.
 pub(crate) fn sizes_with(version: u32, agreed: u32, volume: &Volume, ask: bool, flags: ResizeFlags) -> Result<Packet> {
     let disk = volume.disk.as_ref();
+    // SZ-15: told; what the peer tells of its own is not used.
     let limits = (agreed & features::WSAME != 0).then(|| {
         disk.map_or(QueueLimits { logical_block_bytes: 512, physical_block_bytes: 512, io_min_bytes: 512, ..QueueLimits::default() }, |disk| {
             let facts = disk.backing.facts();
@@ -94,7 +95,7 @@ pub(crate) fn sizes_with(version: u32, agreed: u32, volume: &Volume, ask: bool, 
     packet(version, volume.number(), Command::Sizes, out.get(..length).unwrap_or(&[]))
 }
 
-/// P_SYNC_PARAM or P_SYNC_PARAM89; a diskless node reports the defaults.
+/// P_SYNC_PARAM or P_SYNC_PARAM89 (RX-15); a diskless node reports the defaults.
 pub(crate) fn sync_param(version: u32, volume: &Volume, net: &NetConf) -> Result<Packet> {
     let defaults = DiskConf::default();
     let conf = volume.disk.as_ref().map_or(&defaults, |disk| &disk.conf);

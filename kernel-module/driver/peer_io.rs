@@ -253,7 +253,7 @@ fn resync_write_ended(device: &Arc<Device>, io: &Io<PeerIo>, ok: bool) {
         done
     };
     let connection = &device.resource.connection;
-    let command = if ok { Command::RsWriteAck } else { Command::NegAck };
+    let command = if ok { Command::RsWriteAck } else { Command::NegAck }; // RX-10
     if connection.answer(device, io.generation, Some(io.ack(command))) {
         connection.acks_waiting(&device.resource);
     }

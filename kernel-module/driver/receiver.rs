@@ -144,11 +144,14 @@ fn serve(resource: &Arc<Resource>, link: &Arc<Link>, thread: &ThisThread) {
         super::ack_receiver::run(&for_acks, &link_for_acks, thread)
     });
     let end = match &acks {
-        Ok(_) => packets(resource, link, thread),
+        Ok(acks) => {
+            resource.set_ack_receiver(acks.task());
+            packets(resource, link, thread)
+        }
         Err(_) => End::Broken,
     };
     let conn = match end {
-        End::Broken => Conn::BrokenPipe,
+        End::Broken => Conn::BrokenPipe, // TO-5
         End::Protocol => Conn::ProtocolError,
         End::Refused => Conn::Disconnecting,
     };
@@ -662,7 +665,7 @@ fn clean_up(resource: &Arc<Resource>) {
         device.peer_sequence.store(0, Relaxed);
         device.plane.lock().turned_down.clear();
         if !hurry() {
-            let _ = resource.write_bitmap(device.volume);
+            let _ = resource.write_bitmap(device.volume); // RX-23
         }
     }
     resource.control.lock().peer_role = Role::Unknown;

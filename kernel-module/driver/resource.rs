@@ -9,6 +9,8 @@ use super::prelude::*;
 use super::turn::Turn;
 use super::volume::Volume;
 use crate::kapi::module::ModuleRef;
+use crate::kapi::thread::{CpuMask, TaskRef};
+use drbd_core::genl::cpu_mask;
 use drbd_core::genl::{FixedString, NetConf, ResourceOptions};
 use drbd_core::state::{Conn, Effects, Request, Role, State};
 
@@ -53,6 +55,8 @@ struct Threads {
     worker: Option<KThread>,
     sender: Option<KThread>,
     receiver: Option<KThread>,
+    /// The ack receiver, which belongs to the receiver.
+    acks: Option<TaskRef>,
 }
 
 /// What follows from a change of state, for the worker.
@@ -170,7 +174,7 @@ impl Resource {
     pub(crate) fn create(name: &[u8], options: ResourceOptions) -> Result<Arc<Self>> {
         let name = FixedString::from_bytes(name).ok_or(EINVAL)?;
         let module = ModuleRef::get()?;
-        let threads = Threads { worker: None, sender: None, receiver: None };
+        let threads = Threads { worker: None, sender: None, receiver: None, acks: None };
         let mut control = Control::new();
         control.options = options;
         let connection = Connection::new()?;
@@ -200,6 +204,8 @@ impl Resource {
                 let mut threads = resource.threads.lock();
                 threads.worker = Some(worker);
                 threads.sender = Some(sender);
+                drop(threads);
+                resource.follow_cpu_mask();
             }
             Err(error) => {
                 worker.stop();
@@ -231,7 +237,35 @@ impl Resource {
             super::receiver::run(&resource, thread)
         })?;
         self.threads.lock().receiver = Some(thread);
+        self.follow_cpu_mask();
         Ok(())
+    }
+
+    /// The thread that receives acknowledgements runs.
+    pub(crate) fn set_ack_receiver(&self, thread: TaskRef) {
+        self.threads.lock().acks = Some(thread);
+        self.follow_cpu_mask();
+    }
+
+    /// Lets the threads run where cpu-mask says; on every processor without a mask, or if the machine has none of those in it.
+    pub(crate) fn follow_cpu_mask(&self) {
+        let text = self.control.lock().options.cpu_mask;
+        let Ok(mut mask) = CpuMask::empty() else { return };
+        let mut cut = false;
+        let _ = cpu_mask::parse(text.as_bytes(), |cpu| cut |= !mask.add(cpu));
+        if cut {
+            pr_warn!("{}: the cpu-mask names processors that this machine does not have\n", self.display_name());
+        }
+        if mask.is_empty() {
+            let Ok(all) = CpuMask::all() else { return };
+            mask = all;
+        }
+        let threads = self.threads.lock();
+        let own = [&threads.worker, &threads.sender, &threads.receiver].into_iter().flatten().map(|thread| thread.task().set_cpu_mask(&mask));
+        let acks = threads.acks.as_ref().map(|task| task.set_cpu_mask(&mask));
+        if Iterator::chain(own, acks).any(|set| set.is_err()) {
+            pr_warn!("{}: no processor of the cpu-mask can be used\n", self.display_name());
+        }
     }
 
     /// Tells the receiver to end, and gets it out of its waits.

@@ -233,7 +233,7 @@ impl Resource {
         }
     }
 
-    /// RX-21, RX-22: a target whose last bit is clear tells the source.
+    /// RX-21, RX-22: a target whose last bit is clear tells the source; one without any bit right after its start (RS-5).
     pub(crate) fn check_resync_end(self: &Arc<Self>) {
         let list = self.connection.volume_list();
         for device in list.volumes.iter() {
@@ -254,7 +254,7 @@ impl Resource {
     }
 
     fn finish_target(self: &Arc<Self>, number: u16) {
-        self.ping_peer();
+        self.ping_peer(); // TO-4
         let failed = self.control.lock().volume(number).map_or(0, |volume| volume.resync.failed_bits);
         if failed == 0 {
             self.finish_target_uuids(number);

@@ -76,6 +76,7 @@ impl Resource {
                         promotion.refused(refusal, &state)
                     }
                 },
+                // FE-2.
                 Next::Fence => promotion.fenced(self.fence_peer()),
                 Next::Pause => {
                     let deciseconds = self.control.lock().net.as_ref().map_or(5, |net| net.ping_timeout_deciseconds());
@@ -106,6 +107,7 @@ impl Resource {
                 let alone = volume.state.conn < Conn::Connected || volume.state.pdsk <= Disk::Failed;
                 if let Some(disk) = volume.disk.as_mut() {
                     let rotated = before.is_some_and(|before| !same(before, disk.uuids.current));
+                    // UU-4.
                     if primary && !rotated && ((alone && disk.uuids.bitmap == 0) || forced) {
                         disk.uuids.new_current(random_u64(), true);
                     }

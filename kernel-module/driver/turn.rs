@@ -22,6 +22,7 @@
 //! | worker | metadata, the last local request (`metadata.rs`, `attach.rs`) | 60 s each, `detach --force` |
 //! | worker | a disk's close (`kapi/bdev.rs`) | 5 s |
 //! | receiver | the socket; connect, handshake | peer's death (ping, timeouts), signal |
+//! | receiver | the peer's answer to a change (`handshake.rs`) | signal, 10 s, loss of the connection |
 //! | receiver | the end of a change of role (`greeting.rs`) | signal, 100 s |
 //! | receiver | a refused peer reads to the end (`receiver.rs`) | signal, 4 ping-timeouts |
 //! | receiver, cleaning up | the worker, requests of the peer at the disks (`receiver.rs`) | 60 s each, `disconnect --force`, `detach --force` |

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Online verify in the driver (behaviour.md 7.6, wire-protocol.md section 15).
 //!
-//! VerifyS: the worker asks in its turns; answers come to the receiver, are read here and compared by the sender thread, which is where all
+//! OV-2. VerifyS: the worker asks in its turns; answers come to the receiver, are read here and compared by the sender thread, which is where all
 //! digests are made; the verdict leaves on the meta socket. VerifyT: the receiver reads, the sender answers, the ack receiver hears the verdict.
 //! Position and counts are part of the data plane, so that they change together with the ranges and bits.
 
@@ -30,7 +30,7 @@ use drbd_core::wire::command::MAX_DATA_BYTES;
 use drbd_core::wire::packet::{BlockAck, BlockRequest, VERIFY_DIFFERENT_ID, VERIFY_EQUAL_ID};
 use drbd_core::wire::{Command, Header};
 
-/// START_OV (OV-1). The caller holds `admin`.
+/// START_OV (OV-1). The caller has the turn.
 pub(super) fn start(message: &Message<'_>, resource: &Arc<Resource>, device: &Arc<Device>) -> Result<Done, Refused> {
     let found = container_of(message, container::START_OV_PARMS);
     let number = |attribute: u16| found.as_ref().and_then(|found| found.inner().find(attribute)).and_then(|attribute| attribute.u64());
@@ -51,7 +51,7 @@ fn log_difference(minor: u32, difference: Option<Difference>) {
     }
 }
 
-/// SC-3, SC-5: the state of a volume is changing from `old`; it is in `volume` already.
+/// SC-3, SC-5, OV-5: the state of a volume is changing from `old`; it is in `volume` already.
 pub(crate) fn state_changes(volume: &mut Volume, old: &State, version: u32) {
     let new = volume.state;
     if old.conn.is_verify() && !new.conn.is_verify() {
@@ -117,7 +117,7 @@ impl Resource {
         }
     }
 
-    /// A verify in which no verdict is missing ends (OV-4).
+    /// A verify in which no verdict is missing ends (OV-4); the generations stay (UU-14).
     pub(crate) fn check_verify_end(self: &Arc<Self>, device: &Arc<Device>) {
         let (ended, report) = {
             let mut control = self.control.lock();

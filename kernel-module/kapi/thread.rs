@@ -156,6 +156,13 @@ impl KThread {
         unsafe { b::send_sig(WAKE_SIGNAL, self.task.as_ptr(), 1) };
     }
 
+    /// A reference to the thread for others.
+    pub(crate) fn task(&self) -> TaskRef {
+        // SAFETY: the task is counted, so it exists.
+        unsafe { b::get_task_struct(self.task.as_ptr()) };
+        TaskRef { task: self.task }
+    }
+
     /// Whether the body has returned.
     pub(crate) fn is_finished(&self) -> bool {
         self.shared.ended.is_done()
@@ -266,10 +273,30 @@ impl ThisThread {
         unsafe { b::set_user_nice(b::get_current(), nice.clamp(-20, 19) as c_long) }
     }
 
-    /// Restricts the thread to the processors of `mask`. EINVAL if none of them is usable.
+}
+
+/// A counted reference to a thread, which may have ended.
+pub(crate) struct TaskRef {
+    task: NonNull<b::task_struct>,
+}
+
+// SAFETY: the task is counted, and the functions used on it may be called from any thread.
+unsafe impl Send for TaskRef {}
+// SAFETY: as above.
+unsafe impl Sync for TaskRef {}
+
+impl TaskRef {
+    /// Restricts the thread to the processors of `mask`. EINVAL if none of them is usable. Process context.
     pub(crate) fn set_cpu_mask(&self, mask: &CpuMask) -> Result {
-        // SAFETY: `get_current` is this thread; the mask is a full `cpumask`.
-        kernel::error::to_result(unsafe { b::set_cpus_allowed_ptr(b::get_current(), &*mask.bits) })
+        // SAFETY: the task is counted; the mask is a full `cpumask`.
+        kernel::error::to_result(unsafe { b::set_cpus_allowed_ptr(self.task.as_ptr(), &*mask.bits) })
+    }
+}
+
+impl Drop for TaskRef {
+    fn drop(&mut self) {
+        // SAFETY: the reference was taken in `KThread::task`.
+        unsafe { b::put_task_struct(self.task.as_ptr()) };
     }
 }
 
@@ -309,6 +336,15 @@ impl CpuMask {
         Ok(CpuMask {
             bits: KBox::init(pin_init::init_zeroed::<b::cpumask>(), GFP_KERNEL)?,
         })
+    }
+
+    /// Every processor. Fails with ENOMEM.
+    pub(crate) fn all() -> Result<Self> {
+        let mut all = Self::empty()?;
+        (0..possible_cpus()).for_each(|cpu| {
+            all.add(cpu);
+        });
+        Ok(all)
     }
 
     /// Adds a processor by number; false if the kernel has no such number.

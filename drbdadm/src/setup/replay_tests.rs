@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Every recorded run of the C driver's tool, played through this one: the same command line has to send the same requests, byte
+//! Issue 4 item 3, drbdsetup: every recorded run of the C driver's tool, played through this one: the same command line has to send the same requests, byte
 //! for byte, and to make the same text and exit code of the recorded answers (`tests/fixtures/netlink`).
 
 use super::commands::Action;

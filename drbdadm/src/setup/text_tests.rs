@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Texts of states that the recorded conversations do not have, against what the C driver's tool printed for them on the same
+//! Issue 4 item 3, show, status and events: texts of states that the recorded conversations do not have, against what the C driver's tool printed for them on the same
 //! kernel (fixture transcripts 02, 03 and 05).
 
 use super::sh_status::block;

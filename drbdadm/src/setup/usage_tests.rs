@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Help texts against those of the C driver's tool (`tests/fixtures/netlink/usage.txt`).
+//! Issue 4 item 3, all subcommands of drbdsetup: help texts against those of the C driver's tool (`tests/fixtures/netlink/usage.txt`).
 
 use super::*;
 

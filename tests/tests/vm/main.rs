@@ -11,18 +11,22 @@ mod hostile;
 mod integrity;
 mod interop;
 mod lifecycle;
+mod many;
 mod matrix;
 #[path = "../handshake_matrix/notation.rs"]
 #[allow(dead_code)]
 mod notation;
+mod policies;
 mod replication;
 mod resync;
 mod size;
+mod options;
 mod requests;
 mod tools;
 mod two_primaries;
 mod verify;
 mod views;
+mod wrong_metadata;
 
 use anyhow::Result;
 use qemu_testbed::{Testbed, Vm};

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Conversions between sectors and bits.
+//! Conversions between sectors and bits: a block touched is out of sync, only one that is covered is in sync (behaviour.md RX-5).
 
 /// Storage per bit: 4 KiB = 8 sectors.
 pub const SECTORS_PER_BIT: u64 = 8;

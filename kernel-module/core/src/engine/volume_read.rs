@@ -15,7 +15,7 @@ pub enum ReadBalancing {
     PreferRemote,
     /// Here and there in turns.
     RoundRobin,
-    /// To the peer when more local I/O is pending than there.
+    /// To the peer when more local I/O is pending than there, this read included.
     LeastPending,
     /// By the bit of the sector number that changes from one stripe to the next.
     Striping {
@@ -49,7 +49,7 @@ impl<T: Storage> DataPlane<T> {
                 self.next_read_remote = !remote;
                 remote
             }
-            ReadBalancing::LeastPending => self.local_references > self.pending_at_peer,
+            ReadBalancing::LeastPending => self.local_references >= self.pending_at_peer,
             ReadBalancing::Striping { bit } => sector >> bit & 1 != 0,
         }
     }

@@ -67,6 +67,8 @@ pub enum ConfigError {
     Invariant,
     /// `invalid attribute value`
     Value,
+    /// cpu-mask is no mask: code 162.
+    CpuMask,
 }
 
 impl ConfigError {
@@ -76,8 +78,30 @@ impl ConfigError {
             ConfigError::Missing => "required attribute missing",
             ConfigError::Invariant => "can not change invariant setting",
             ConfigError::Value => "invalid attribute value",
+            ConfigError::CpuMask => "invalid cpu-mask",
         }
     }
+}
+
+/// The value as it is kept; `None`: out of range.
+fn admitted(spec: &Spec, value: u64) -> Option<u64> {
+    match (spec.option, spec.kind) {
+        ("resync-rate", _) if value == 0 => Some(1),
+        ("al-extents", _) => Some(value.clamp(spec.least as u64, spec.most as u64)),
+        ("c-plan-ahead", _) => Some(value.min(spec.most as u64)),
+        // The driver has a code of its own for it.
+        ("resync-after", _) | (_, Kind::Flag) => Some(value),
+        (_, Kind::Enum(words)) => words.iter().any(|(number, _)| u64::from(*number) == value).then_some(value),
+        _ => i64::try_from(value).is_ok_and(|value| (spec.least..=spec.most).contains(&value)).then_some(value),
+    }
+}
+
+/// Refuses a request that would change what is fixed while the object is configured.
+fn no_invariant(attributes: Attributes<'_>, invariant: &[u16]) -> Result<(), ConfigError> {
+    if invariant.iter().any(|number| attributes.find(*number).is_some()) {
+        return Err(ConfigError::Invariant);
+    }
+    Ok(())
 }
 
 impl<const N: usize> Numbers<N> {
@@ -113,6 +137,7 @@ impl<const N: usize> Numbers<N> {
                 Kind::U64 => attribute.u64().ok_or(ConfigError::Value)?,
                 Kind::Text(_) | Kind::Binary(_) => continue,
             };
+            let value = admitted(spec, value).ok_or(ConfigError::Value)?;
             self.set(table, spec.number, value);
         }
         Ok(())
@@ -161,9 +186,13 @@ impl Default for DiskConf {
 }
 
 impl DiskConf {
-    /// Reads the container over the present values. `required`: the three device attributes have to be there.
+    /// Reads the container of an ATTACH (`required`: the three device attributes have to be there) or of a change (they must not be, nor what
+    /// else is fixed) over the present values. After an error the values are a mix.
     pub fn read(&mut self, payload: &[u8], required: bool) -> Result<(), ConfigError> {
         let attributes = Attributes::new(payload);
+        if !required {
+            no_invariant(attributes, &[1, 2, 3, 4, 5])?;
+        }
         let path = |number| attributes.find(number).map(|a| a.string().and_then(FixedString::from_bytes).ok_or(ConfigError::Value));
         let (backing, meta, index) = (path(1), path(2), attributes.find(3).and_then(|a| a.u32()));
         if required {
@@ -171,13 +200,7 @@ impl DiskConf {
             self.meta_device = meta.ok_or(ConfigError::Missing)??;
             self.meta_index = index.ok_or(ConfigError::Missing)? as i32;
         }
-        self.numbers.read(attributes::DISK_CONF, attributes)?;
-        if self.resync_rate_kib() == 0 {
-            self.numbers.set(attributes::DISK_CONF, 8, 1);
-        }
-        let plan = self.plan_ahead_deciseconds().min(300);
-        self.numbers.set(attributes::DISK_CONF, 11, u64::from(plan));
-        Ok(())
+        self.numbers.read(attributes::DISK_CONF, attributes)
     }
 
     /// Writes all attributes.
@@ -257,6 +280,12 @@ impl NetConf {
             }
         }
         self.numbers.read(attributes::NET_CONF, attributes)
+    }
+
+    /// The same for a change of options in force: without those of a single attempt to connect.
+    pub fn read_change(&mut self, payload: &[u8]) -> Result<(), ConfigError> {
+        no_invariant(Attributes::new(payload), &[25, 28])?;
+        self.read(payload)
     }
 
     /// Writes all attributes; `secret`: with the shared secret.
@@ -377,6 +406,7 @@ impl ResourceOptions {
         let attributes = Attributes::new(payload);
         if let Some(attribute) = attributes.find(1) {
             self.cpu_mask = attribute.string().and_then(FixedString::from_bytes).ok_or(ConfigError::Value)?;
+            super::cpu_mask::parse(self.cpu_mask.as_bytes(), |_| {}).map_err(|_| ConfigError::CpuMask)?;
         }
         if let Some(attribute) = attributes.find(2) {
             self.on_no_data = attribute.u32().ok_or(ConfigError::Value)?;
@@ -394,6 +424,50 @@ impl ResourceOptions {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn container(number: u16, value: u32) -> Vec<u8> {
+        [&8u16.to_ne_bytes()[..], &number.to_ne_bytes(), &value.to_ne_bytes()].concat()
+    }
+
+    /// Issue 3, "what wrong input gets": every number of every table, one below and one above its range.
+    #[test]
+    fn values_out_of_range_are_refused_except_those_the_driver_clamps() {
+        let clamped = ["resync-rate", "al-extents", "c-plan-ahead", "resync-after"];
+        let mut tried = 0;
+        for (table, is_disk) in [(attributes::DISK_CONF, true), (attributes::NET_CONF, false)] {
+            for spec in table.iter().filter(|spec| spec.number > 5) {
+                let (least, most) = match spec.kind {
+                    Kind::U32 if !clamped.contains(&spec.option) => (spec.least, spec.most),
+                    Kind::Enum(words) => (i64::from(words[0].0), i64::from(words[words.len() - 1].0)),
+                    _ => continue,
+                };
+                let outcome = |value: i64| {
+                    let payload = container(spec.number, value as u32);
+                    if is_disk { DiskConf::default().read(&payload, false) } else { NetConf::default().read_change(&payload) }
+                };
+                assert_eq!((outcome(least), outcome(most)), (Ok(()), Ok(())), "{}", spec.option);
+                assert_eq!(outcome(most + 1), Err(ConfigError::Value), "{}", spec.option);
+                if least > 0 {
+                    assert_eq!(outcome(least - 1), Err(ConfigError::Value), "{}", spec.option);
+                }
+                tried += 1;
+            }
+        }
+        assert!(tried > 25, "{tried}");
+        let mut disk = DiskConf::default();
+        for (number, given, kept) in [(8, 0, 1), (10, 7, 67), (10, 70_000, 65_534), (11, 1000, 300)] {
+            assert_eq!(disk.read(&container(number, given), false), Ok(()));
+            assert_eq!(disk.numbers.get(attributes::DISK_CONF, number), kept);
+        }
+    }
+
+    #[test]
+    fn what_is_fixed_is_not_changed() {
+        assert_eq!(DiskConf::default().read(&container(5, 1), false), Err(ConfigError::Invariant));
+        let flag = [5, 0, 28, 0, 1, 0, 0, 0];
+        assert_eq!(NetConf::default().read_change(&flag), Err(ConfigError::Invariant));
+        assert_eq!(NetConf::default().read(&flag), Ok(()));
+    }
 
     #[test]
     fn the_tables_have_one_number_for_each_option() {

@@ -147,7 +147,8 @@ fn split(number: i32) -> bool {
     number == 100 || number == -100
 }
 
-/// HS-20 to HS-30, while the connection is being established: there a Primary can never demote itself (SB-5).
+/// HS-20 to HS-30, while the connection is being established; each node for itself (SB-6). A split brain that a policy solved still has
+/// to pass HS-27 (SB-4). There a Primary can never demote itself (SB-5).
 pub fn decide(situation: &Situation) -> Decision {
     decide_with(situation, false)
 }
@@ -269,7 +270,7 @@ fn after_split_brain(s: &Situation) -> (Option<i32>, bool) {
     }
 }
 
-/// after-sb-0pri.
+/// after-sb-0pri. Unsolved by a policy that does not exist (SB-3).
 fn no_primary(s: &Situation) -> Option<i32> {
     let was = (s.own.uuids.bitmap & 1 != 0, s.peer.uuids.bitmap & 1 != 0);
     let changes = (s.own.dirty_bits, s.peer.dirty_bits);

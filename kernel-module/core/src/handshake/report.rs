@@ -73,6 +73,7 @@ pub fn interpret(own: &State, peer: &State, facts: &ReportFacts) -> Meaning {
     let comparable = facts.has_peer_uuids && peer.disk >= Disk::Negotiating && own.disk >= Disk::Negotiating;
     let negotiating = peer.disk == Disk::Negotiating || own.disk == Disk::Negotiating;
     let starting = peer.conn >= Conn::StartingSyncS && peer.conn <= Conn::WFBitMapT;
+    // HS-1 to HS-4.
     let occasion = own.conn < Conn::Connected
         || (own.conn == Conn::Connected && negotiating)
         || facts.consider_resync

@@ -140,7 +140,7 @@ pub fn evaluate(old: &State, request: &Request, kind: Kind, facts: &Facts) -> Re
 /// Whether a sanitised vector may follow the old one.
 pub(super) fn check(old: &State, new: State, kind: Kind, facts: &Facts) -> Result<Option<State>, Refusal> {
     if new == *old {
-        return Ok(None);
+        return Ok(None); // ST-1
     }
     hard_transition(old, &new)?;
     if kind == Kind::Soft {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Disconnecting on request of the administrator: which request to try next after a refusal (behaviour.md 10.3, DC-2).
+//! Disconnecting on request of the administrator: which request to try next after a refusal (behaviour.md 10.3, DC-2, DC-3).
 
 use super::change::{Kind, Request};
 use super::rules::Refusal;

@@ -62,6 +62,20 @@ fn san_2_an_unconfigured_volume_waits_for_nobody() {
 }
 
 #[test]
+fn a_target_that_lacks_blocks_does_not_become_current_when_its_source_is_lost() {
+    for conn in [Conn::WFBitMapT, Conn::WFSyncUUID, Conn::PausedSyncT, Conn::Behind] {
+        let old = State { conn, disk: Disk::Outdated, pdsk: Disk::UpToDate, peer: Role::Primary, ..State::default() };
+        let new = evaluate(&old, &Request::none().pdsk(Disk::Failed), Kind::Hard, &Facts::default()).unwrap().unwrap();
+        assert_eq!((new.conn, new.disk), (Conn::Connected, Disk::Inconsistent), "{conn:?}");
+    }
+    for conn in [Conn::WFBitMapS, Conn::PausedSyncS, Conn::Ahead] {
+        let old = State { conn, disk: Disk::UpToDate, pdsk: Disk::Consistent, role: Role::Primary, ..State::default() };
+        let new = evaluate(&old, &Request::none().disk(Disk::Failed), Kind::Hard, &Facts::default()).unwrap().unwrap();
+        assert_eq!((new.conn, new.pdsk), (Conn::Connected, Disk::Inconsistent), "{conn:?}");
+    }
+}
+
+#[test]
 fn san_3_a_lost_disk_ends_resync_and_verify_with_a_warning() {
     for (conn, warning) in [(Conn::SyncSource, Warnings::RESYNC_ABORTED), (Conn::VerifyS, Warnings::VERIFY_ABORTED)] {
         let wanted = State { conn, disk: Disk::Failed, ..connected() };

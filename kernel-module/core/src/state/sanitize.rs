@@ -112,6 +112,14 @@ fn lost_connection(new: &mut State, facts: &Facts, warnings: &mut Warnings) {
     if new.conn > Conn::Connected && (new.disk <= Disk::Failed || new.pdsk <= Disk::Failed) {
         // SAN-3
         warnings.add(if new.conn.is_verify() { Warnings::VERIFY_ABORTED } else { Warnings::RESYNC_ABORTED });
+        // Not part of SAN-3: a target that has not got what it lacks does not become current by SAN-5.
+        let behind = matches!(new.conn, Conn::StartingSyncT | Conn::WFBitMapT | Conn::WFSyncUUID | Conn::PausedSyncT | Conn::Behind);
+        let ahead = matches!(new.conn, Conn::StartingSyncS | Conn::WFBitMapS | Conn::PausedSyncS | Conn::Ahead);
+        for (affected, disk) in [(behind, &mut new.disk), (ahead, &mut new.pdsk)] {
+            if affected && matches!(*disk, Disk::Outdated | Disk::Consistent) {
+                *disk = Disk::Inconsistent;
+            }
+        }
         new.conn = Conn::Connected;
     }
     if new.conn < Conn::Connected && new.disk == Disk::Negotiating {

@@ -42,6 +42,11 @@ fn recorded_decisions_c_and_rust() {
     check(play("matrix-cr", Driver::C, Driver::Rust));
 }
 
+/// Decided by who breaks ties: the node that started later, unless the first one happens to try again in that moment (CO-2).
+fn is_tie(case: &Value) -> bool {
+    ["eq-crash-both-ab", "sb0-zero-both-ba", "sb0-least-tie", "sb0-least-tie-ba"].iter().any(|id| case["id"] == *id)
+}
+
 /// The two machines.
 struct Nodes(Pair);
 
@@ -100,8 +105,9 @@ fn play(name: &str, node1: Driver, node2: Driver) -> Result<()> {
     for node in 0..2 {
         nodes.node(node).ok(load)?;
     }
-    // A case that takes the network down plays alone.
-    let (alone, beside): (Vec<&Value>, Vec<&Value>) = cases.iter().partition(|case| case["steps"].to_string().contains("ip link"));
+    // A case that takes the network down plays alone, and one in which it matters who connects first.
+    let (alone, beside): (Vec<&Value>, Vec<&Value>) =
+        cases.iter().partition(|case| case["steps"].to_string().contains("ip link") || is_tie(case));
     let mut wrong = Vec::new();
     for batch in beside.chunks(LANES).chain(alone.chunks(1)) {
         let lanes: Vec<Lane<'_>> = batch
@@ -114,7 +120,12 @@ fn play(name: &str, node1: Driver, node2: Driver) -> Result<()> {
                 device_sectors: matrix["device_sectors"].as_u64().unwrap_or(0),
             })
             .collect();
-        wrong.extend(play_batch(&mut nodes, &lanes)?);
+        let mut deviating = play_batch(&mut nodes, &lanes)?;
+        if !deviating.is_empty() && batch.len() == 1 && is_tie(batch[0]) {
+            eprintln!("once more, the nodes may have met the other way round: {}", deviating.join("; "));
+            deviating = play_batch(&mut nodes, &lanes)?;
+        }
+        wrong.extend(deviating);
     }
     ensure!(wrong.is_empty(), "{} of {} cases deviate:\n{}", wrong.len(), cases.len(), wrong.join("\n"));
     ensure!(!only.is_empty() || cases.len() >= 115, "only {} cases", cases.len());

@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Options changed while they are in use (issue 3 line 7), and what wrong values get: the documented code, and the old values stay.
+
+use crate::{bed, check, scribble};
+use anyhow::{ensure, Context, Result};
+use qemu_testbed::{Pair, PairOptions, Vm};
+
+/// What the driver says is configured.
+fn shown(vm: &mut Vm) -> Result<String> {
+    vm.ok("drbdsetup show r0 --show-defaults")
+}
+
+/// A change that is in force afterwards.
+fn takes(vm: &mut Vm, command: &str, wanted: &[&str]) -> Result<()> {
+    vm.ok(&format!("drbdsetup {command}"))?;
+    let text = shown(vm)?;
+    let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    for option in wanted {
+        ensure!(words.contains(option), "after {command} no '{option}' in\n{text}");
+    }
+    Ok(())
+}
+
+/// A change that is refused with `answer`; nothing of it is in force.
+fn refuses(vm: &mut Vm, command: &str, code: i32, answer: &str) -> Result<()> {
+    let before = shown(vm)?;
+    let text = vm.exits(code, &format!("drbdsetup {command} 2>&1"))?;
+    ensure!(text.contains(answer), "{command} said {text}, not {answer}");
+    ensure!(shown(vm)? == before, "{command} was refused, and changed something");
+    Ok(())
+}
+
+/// Where the threads of r0 may run, as the kernel prints masks.
+fn masks(vm: &mut Vm) -> Result<Vec<String>> {
+    let text = vm.ok("for p in /proc/[0-9]*; do grep -q '^Name:.drbd_[wsra]_r0' $p/status 2>/dev/null && grep Cpus_allowed: $p/status; done; true")?;
+    Ok(text.lines().filter_map(|line| line.split_whitespace().nth(1)).map(String::from).collect())
+}
+
+#[test]
+fn debug_options_change_while_in_use_or_are_refused_with_their_code() {
+    check(options());
+}
+
+fn options() -> Result<()> {
+    let mut options = PairOptions::new("options");
+    options.our_tools = [true, true];
+    let mut pair = Pair::synced(&bed(), &options)?;
+    disk(&mut pair)?;
+    net(&mut pair)?;
+    resource(&mut pair)?;
+    // a node whose log was changed while it ran loses nothing when its power goes
+    scribble(&mut pair.a, "/dev/drbd0", 3000, 40)?;
+    pair.a.power_cut();
+    pair.a.boot()?;
+    pair.b.ok("drbdadm disconnect r0; drbdadm connect r0")?;
+    pair.a.ok("modprobe drbd && drbdadm up r0")?;
+    pair.wait_synced(90)?;
+    pair.compare_disks()?;
+    pair.finish()
+}
+
+fn disk(pair: &mut Pair) -> Result<()> {
+    let a = &mut pair.a;
+    for (given, wanted) in [
+        ("--resync-rate=1M", "resync-rate 1024k;"),
+        ("--c-plan-ahead=20 --c-delay-target=7 --c-fill-target=2M", "c-delay-target 7;"),
+        ("--c-max-rate=5M --c-min-rate=0", "c-min-rate 0k;"),
+        ("--on-io-error=pass_on", "on-io-error pass_on;"),
+        ("--fencing=resource-only", "fencing resource-only;"),
+        ("--fencing=dont-care", "fencing dont-care;"),
+        ("--disk-flushes=no --md-flushes=no", "disk-flushes no;"),
+        ("--disk-flushes --md-flushes", "disk-flushes yes;"),
+        ("--read-balancing=round-robin", "read-balancing round-robin;"),
+        ("--rs-discard-granularity=65536", "rs-discard-granularity 65536;"),
+        ("--discard-zeroes-if-aligned=no", "discard-zeroes-if-aligned no;"),
+        ("--resync-after=9", "resync-after 9;"),
+        ("--resync-after=-1", "resync-after -1;"),
+    ] {
+        takes(a, &format!("disk-options 0 {given}"), &[wanted])?;
+    }
+    // the set of hot extents grows and shrinks under writes, and is cut to what the log on disk can hold
+    a.ok("(dd if=/dev/urandom of=/dev/drbd0 bs=4k seek=9000 count=300 oflag=direct; echo done) > /tmp/w 2>&1 &")?;
+    for (given, kept) in [("67", "67"), ("1237", "1237"), ("65534", "6433")] {
+        takes(a, &format!("disk-options 0 --al-extents={given}"), &[&format!("al-extents {kept};")])?;
+    }
+    a.wait_for(60, "cat /tmp/w", "done")?;
+    scribble(a, "/dev/drbd0", 100, 20)?;
+    refuses(a, "disk-options 7 --resync-rate=1M", 10, "(127)")?;
+    for (given, kept) in [("--resync-rate=0", "resync-rate 1k;"), ("--al-extents=66", "al-extents 67;"), ("--c-plan-ahead=301", "c-plan-ahead 300;")] {
+        takes(a, &format!("disk-options 0 {given}"), &[kept])?;
+    }
+    for (given, exit, word) in [
+        ("--resync-rate=8G", 10, "(126)"),
+        ("--disk-timeout=6001", 10, "(126)"),
+        ("--c-max-rate=249", 10, "(126)"),
+        ("--on-io-error=panic", 20, "on-io-error"),
+        ("--read-balancing=2", 20, "read-balancing"),
+        ("--size=1G", 20, "size"),
+    ] {
+        refuses(a, &format!("disk-options 0 {given}"), exit, word)?;
+    }
+    takes(a, "disk-options 0 --set-defaults", &["resync-rate 250k;", "al-extents 1237;", "read-balancing prefer-local;"])?;
+    // without a disk there is nothing to change
+    let text = pair.b.exits(10, "drbdsetup detach 0 && drbdsetup disk-options 0 --resync-rate=1M 2>&1")?;
+    ensure!(text.contains("(138)"), "{text}");
+    pair.b.ok("drbdadm attach r0")?;
+    pair.wait_synced(60)
+}
+
+fn net(pair: &mut Pair) -> Result<()> {
+    const OF: &str = "net-options 10.0.0.1:7788 10.0.0.2:7788";
+    for (given, wanted) in [
+        ("--timeout=50 --ping-int=4 --ping-timeout=9 --connect-int=7 --ko-count=3", "ko-count 3;"),
+        ("--max-buffers=4000 --max-epoch-size=500 --unplug-watermark=64", "max-epoch-size 500;"),
+        ("--sndbuf-size=256K --rcvbuf-size=128K --tcp-cork=no", "tcp-cork no;"),
+        ("--after-sb-0pri=discard-zero-changes --after-sb-1pri=consensus", "after-sb-1pri consensus;"),
+        ("--rr-conflict=call-pri-lost --always-asbp", "always-asbp yes;"),
+        ("--use-rle=no --socket-check-timeout=7", "socket-check-timeout 7;"),
+        ("--verify-alg=sha1 --csums-alg=crc32c --csums-after-crash-only", "csums-alg \"crc32c\";"),
+        ("--data-integrity-alg=crc32c", "data-integrity-alg \"crc32c\";"),
+    ] {
+        takes(&mut pair.a, &format!("{OF} {given}"), &[wanted])?;
+        scribble(&mut pair.a, "/dev/drbd0", 5000, 4)?;
+    }
+    // the peer takes over what both have to agree on
+    for (letter, on_congestion) in [("A", "pull-ahead"), ("B", "block"), ("C", "block")] {
+        takes(&mut pair.a, &format!("{OF} --protocol={letter} --on-congestion={on_congestion}"), &[&format!("protocol {letter};")])?;
+        pair.b.wait_for(20, "drbdsetup show r0 --show-defaults | tr -s ' \\t' ' '", &format!("protocol {letter};"))?;
+        scribble(&mut pair.a, "/dev/drbd0", 6000, 8)?;
+    }
+    let a = &mut pair.a;
+    takes(a, "disk-options 0 --fencing=resource-and-stonith", &["fencing resource-and-stonith;"])?;
+    for (given, code) in [
+        ("--protocol=A", "(154)"),
+        ("--protocol=B --allow-two-primaries", "(139)"),
+        ("--on-congestion=pull-ahead", "(155)"),
+        ("--csums-alg=nonsense", "(144)"),
+        ("--verify-alg=nonsense", "(146)"),
+        ("--data-integrity-alg=nonsense", "(141)"),
+        ("--cram-hmac-alg=nonsense", "(120)"),
+    ] {
+        refuses(a, &format!("{OF} {given}"), 10, code)?;
+    }
+    takes(a, "disk-options 0 --fencing=dont-care", &["fencing dont-care;"])?;
+    for (given, exit, word) in [
+        ("--timeout=0", 10, "(126)"),
+        ("--timeout=601", 10, "(126)"),
+        ("--ko-count=201", 10, "(126)"),
+        ("--max-buffers=31", 10, "(126)"),
+        ("--max-epoch-size=0 --ping-int=5", 10, "(126)"),
+        ("--protocol=D", 20, "protocol"),
+        ("--tcp-cork=perhaps", 20, "tcp-cork"),
+        ("--discard-my-data", 20, "discard-my-data"),
+        ("--nonsense=1", 20, "nonsense"),
+    ] {
+        refuses(a, &format!("{OF} {given}"), exit, word)?;
+    }
+    refuses(a, "net-options 10.0.0.1:7788 10.0.0.9:7788 --timeout=50", 10, "(162)")?;
+    Ok(())
+}
+
+fn resource(pair: &mut Pair) -> Result<()> {
+    let a = &mut pair.a;
+    ensure!(masks(a)? == ["3"; 4], "{:?}", masks(a)?);
+    for (mask, seen) in [("2", "2"), ("1", "1"), ("fffffffe", "2"), ("10", "3")] {
+        takes(a, &format!("resource-options r0 --cpu-mask={mask}"), &[&format!("cpu-mask \"{mask}\";")])?;
+        ensure!(masks(a)? == [seen; 4], "{mask}: {:?}", masks(a)?);
+    }
+    takes(a, "resource-options r0 --on-no-data-accessible=suspend-io", &["on-no-data-accessible suspend-io;"])?;
+    for mask in ["xyz", "1,,2", "123456789"] {
+        refuses(a, &format!("resource-options r0 --cpu-mask={mask}"), 10, "(162)").context(mask)?;
+    }
+    refuses(a, "resource-options r0 --on-no-data-accessible=panic", 20, "on-no-data-accessible")?;
+    refuses(a, "resource-options nobody --cpu-mask=1", 10, "(158)")?;
+    takes(a, "resource-options r0 --set-defaults", &["on-no-data-accessible io-error;"])?;
+    ensure!(masks(a)? == ["3"; 4], "{:?}", masks(a)?);
+    Ok(())
+}
