@@ -100,7 +100,8 @@ pub fn netlink(bytes: &[u8]) {
         let mut disk = DiskConf::default();
         if disk.read(attribute.payload, false).is_ok() && disk != DiskConf::default() {
             let mut again = DiskConf::default();
-            written(|writer| disk.write(writer), |payload| again.read(payload, false).is_ok());
+            // what is written has the devices, as an ATTACH has
+            written(|writer| disk.write(writer), |payload| again.read(payload, true).is_ok());
             assert_eq!(again, disk);
         }
         let mut net = NetConf::default();
