@@ -142,9 +142,8 @@ pub(crate) fn begin_write(device: &Arc<Device>, io: &Io<PeerIo>) {
         }
         Begin::Wait => {
             plane.core.peer_write_arrived(io.sector, io.size_bytes);
-            let kept = plane.deferred.push_within_capacity(io.clone()).is_ok();
+            let kept = device.defer(&mut plane, io);
             drop(plane);
-            device.deferred.fetch_add(1, Full);
             if !kept {
                 unregister(device, registered);
                 refuse_write(device, io);
@@ -351,9 +350,8 @@ pub(crate) fn begin_read(device: &Arc<Device>, io: &Io<PeerIo>) {
             }
         }
         Begin::Wait | Begin::LogWait(_) => {
-            let kept = plane.deferred.push_within_capacity(io.clone()).is_ok();
+            let kept = device.defer(&mut plane, io);
             drop(plane);
-            device.deferred.fetch_add(1, Full);
             if !kept {
                 refuse_read(device, io);
             }
@@ -406,9 +404,8 @@ pub(crate) fn begin_resync_write(device: &Arc<Device>, io: &Io<PeerIo>) {
             }
         }
         Begin::Wait | Begin::LogWait(_) => {
-            let kept = plane.deferred.push_within_capacity(io.clone()).is_ok();
+            let kept = device.defer(&mut plane, io);
             drop(plane);
-            device.deferred.fetch_add(1, Full);
             if !kept {
                 resync_write_ended(device, io, false);
             }
@@ -432,6 +429,16 @@ pub(crate) fn drop_deferred(device: &Arc<Device>) {
             Kind::Write(_) => unregister(device, io.slot.load(Relaxed)),
             _ => abandon(&io),
         }
+    }
+}
+
+impl Device {
+    /// Keeps what met an overlapping range for [`retry_deferred`]; false: no room. Counted with the lock held: whoever ends in that range looks at the
+    /// count afterwards, and must not miss this.
+    fn defer(&self, plane: &mut super::device::Plane, io: &Io<PeerIo>) -> bool {
+        let kept = plane.deferred.push_within_capacity(io.clone()).is_ok();
+        self.deferred.fetch_add(i32::from(kept), Full);
+        kept
     }
 }
 
