@@ -77,6 +77,8 @@ const BOOT_LIMIT: Duration = Duration::from_secs(120);
 const SYSTEM_BOOT_LIMIT: Duration = Duration::from_secs(400);
 /// Limit of [`Vm::run`].
 const COMMAND_LIMIT: Duration = Duration::from_secs(120);
+/// Bounds of waits are stated for an idle machine with four processors; others are slower.
+const PATIENCE: u32 = 3;
 
 impl Vm {
     /// Creates the disks that are missing and boots.
@@ -204,7 +206,7 @@ impl Vm {
         Ok(output.text)
     }
 
-    /// Repeats `command` until its output contains `wanted`, at most `seconds`.
+    /// Repeats `command` until its output contains `wanted`, at most `seconds` times [`PATIENCE`].
     pub fn wait_for(&mut self, seconds: u64, command: &str, wanted: &str) -> Result<String> {
         self.wait_until(seconds, command, wanted, |text| text.contains(wanted))
     }
@@ -217,7 +219,7 @@ impl Vm {
         what: &str,
         done: impl Fn(&str) -> bool,
     ) -> Result<String> {
-        let end = Instant::now() + Duration::from_secs(seconds);
+        let end = Instant::now() + Duration::from_secs(seconds) * PATIENCE;
         loop {
             let text = self.run(command)?.text;
             if done(&text) {
@@ -225,7 +227,7 @@ impl Vm {
             }
             if Instant::now() > end {
                 bail!(
-                    "{}# {command}\nnot within {seconds} s: {what}; last seen:\n{text}\nkernel log:\n{}",
+                    "{}# {command}\nnot within {seconds} s times {PATIENCE}: {what}; last seen:\n{text}\nkernel log:\n{}",
                     self.options.name,
                     self.log_tail()
                 );
