@@ -93,8 +93,8 @@ test-sim: ## the simulation with SEEDS (100000) histories
 soak: ## the simulation with a million histories (an hour on four idle processors)
 	@$(MAKE) test-sim SEEDS=1000000
 
-torture: all ## random I/O under faults for MINUTES (10): PAIRING=rust-rust|rust-c|c-rust, SEED, KERNEL=debug
-	@$(if $(filter debug,$(KERNEL)),$(SCRIPTS)/debug-kernel.sh && cp "$$($(SCRIPTS)/build-module.sh debug)" build/drbd-debug.ko)
+torture: all ## random I/O under faults for MINUTES (10): PAIRING=rust-rust|rust-c|c-rust, SEED, KERNEL=debug|kasan
+	@$(if $(filter debug kasan,$(KERNEL)),$(SCRIPTS)/$(KERNEL)-kernel.sh && cp "$$($(SCRIPTS)/build-module.sh $(KERNEL))" build/drbd-$(KERNEL).ko)
 	@TORTURE_PAIRING=$(or $(PAIRING),rust-rust) TORTURE_MINUTES=$(or $(MINUTES),10) TORTURE_SEED=$(SEED) DRBD_RS_FLAVOUR=$(KERNEL) \
 		cargo test -p drbd-tests --features vm --test torture -- --nocapture
 

@@ -15,6 +15,8 @@ pub enum Flavour {
     Full,
     /// Our build with lockdep and other checkers (`scripts/debug-kernel.sh`).
     Debug,
+    /// Our build with KASAN (`scripts/kasan-kernel.sh`).
+    Kasan,
 }
 
 /// The cache, and the files of this checkout that go into the machines.
@@ -32,13 +34,14 @@ pub struct Testbed {
 impl Testbed {
     /// The testbed as the environment describes it, after `make all`:
     /// `DRBD_RS_MODULE` (path of drbd.ko), `DRBD_RS_TOOLS` (path of drbdadm),
-    /// `DRBD_RS_FLAVOUR` (`stock` or `debug`).
+    /// `DRBD_RS_FLAVOUR` (`stock`, `debug` or `kasan`).
     ///
     /// # Errors
     /// What is missing and which command makes it.
     pub fn open() -> Result<Self> {
         Self::with_flavour(match std::env::var("DRBD_RS_FLAVOUR").as_deref() {
             Ok("debug") => Flavour::Debug,
+            Ok("kasan") => Flavour::Kasan,
             _ => Flavour::Stock,
         })
     }
@@ -59,6 +62,7 @@ impl Testbed {
                 Flavour::Stock => "drbd.ko",
                 Flavour::Full => "drbd-full.ko",
                 Flavour::Debug => "drbd-debug.ko",
+                Flavour::Kasan => "drbd-kasan.ko",
             }),
         };
         let tools = std::env::var_os("DRBD_RS_TOOLS")
@@ -75,6 +79,7 @@ impl Testbed {
             Flavour::Stock => "make all",
             Flavour::Full => "make test-cluster",
             Flavour::Debug => "make test-debug",
+            Flavour::Kasan => "make torture KERNEL=kasan",
         };
         for path in [bed.base(), bed.kernel(), bed.module.clone()] {
             if !path.exists() {
@@ -107,24 +112,31 @@ impl Testbed {
         self.cache.join("cluster/release")
     }
 
+    /// The tree of a kernel of our own; none: a stock kernel.
+    fn own_tree(&self) -> Option<PathBuf> {
+        let name = match self.flavour {
+            Flavour::Stock | Flavour::Full => return None,
+            Flavour::Debug => "debug-kernel",
+            Flavour::Kasan => "kasan-kernel",
+        };
+        Some(self.cache.join("root/build").join(name))
+    }
+
     /// Kernel image.
     pub fn kernel(&self) -> PathBuf {
-        match self.flavour {
-            Flavour::Stock => self.cache.join("vm/vmlinuz"),
-            Flavour::Full => self.cache.join("cluster/vmlinuz"),
-            Flavour::Debug => self
-                .cache
-                .join("root/build/debug-kernel/arch/x86/boot/bzImage"),
+        match self.own_tree() {
+            Some(tree) => tree.join("arch/x86/boot/bzImage"),
+            None if self.flavour == Flavour::Full => self.cache.join("cluster/vmlinuz"),
+            None => self.cache.join("vm/vmlinuz"),
         }
     }
 
-    /// Modules of the debug kernel that tests load, empty for the stock kernel (its base
+    /// Modules of a kernel of our own that tests load, empty for the stock kernel (its base
     /// has them).
     pub fn extra_modules(&self) -> Vec<PathBuf> {
-        if self.flavour != Flavour::Debug {
+        let Some(tree) = self.own_tree() else {
             return Vec::new();
-        }
-        let tree = self.cache.join("root/build/debug-kernel/drivers");
+        };
         [
             "block/brd.ko",
             "md/dm-mod.ko",
@@ -132,7 +144,7 @@ impl Testbed {
             "md/dm-flakey.ko",
         ]
         .iter()
-        .map(|m| tree.join(m))
+        .map(|m| tree.join("drivers").join(m))
         .filter(|m| m.exists())
         .collect()
     }

@@ -373,11 +373,16 @@ impl Vm {
             "-device",
             "virtio-serial-pci",
         ]);
+        // KASAN takes an eighth for its shadow, and holds freed memory back for a while
+        let memory = match self.bed.flavour {
+            Flavour::Kasan => options.memory_mib * 2,
+            _ => options.memory_mib,
+        };
         command
             .arg("-smp")
             .arg(options.processors.to_string())
             .arg("-m")
-            .arg(options.memory_mib.to_string())
+            .arg(memory.to_string())
             .arg("-kernel")
             .arg(self.bed.kernel())
             .arg("-initrd")
