@@ -83,10 +83,16 @@ impl Torture {
         self.wait_connected()
     }
 
+    /// Waits for the end of a resync, which is not to take minutes for the sake of the load.
     fn wait_good(&mut self) -> Result<()> {
-        let primary = self.primary;
-        self.node(primary).run("drbdsetup disk-options 0 --c-plan-ahead=0 --resync-rate=200M")?;
-        self.pair.wait_synced(180)
+        for index in 0..2 {
+            self.node(index).run("drbdsetup disk-options 0 --c-plan-ahead=0 --resync-rate=200M --c-min-rate=0")?;
+        }
+        self.pair.wait_synced(180)?;
+        for index in 0..2 {
+            self.node(index).run("drbdadm adjust r0")?;
+        }
+        Ok(())
     }
 
     fn primary_loses_power(&mut self) -> Result<()> {

@@ -2,6 +2,7 @@
 //! Frozen requests, congestion and read balancing, event by event.
 
 use super::gate::Gate;
+use super::table::Operation;
 use super::tests::*;
 use super::volume::*;
 use super::volume_log::Launched;
@@ -198,4 +199,23 @@ fn rd_1_holes_in_the_bitmap_decide_where_an_inconsistent_disk_is_read() {
     let _ = plane.publish(Gate { remote_read: false, ..*plane.gate() });
     assert_eq!(plane.admit_read(8, BLOCK, Flags::NONE, 0, Stamp::default), AdmitRead::Fail);
     assert_eq!(plane.admit_read(0, BLOCK, Flags::NONE, 0, Stamp::default), AdmitRead::Local);
+}
+
+#[test]
+fn a_write_that_waited_for_a_range_never_shares_the_epoch_of_the_one_before() {
+    // EP-1: protocol B, where the peer may still hold the first write when the second one comes.
+    let mut plane = unlogged(Gate { want_write_ack: false, want_receive_ack: true, ..connected() });
+    let first = write(&mut plane, 0);
+    assert_eq!(admit(&mut plane, 0, BLOCK), Admit::Wait);
+    let (_, entry, _) = send(&mut plane, 7);
+    let _ = plane.local_done(first, true);
+    let actions = ack(&mut plane, &entry, Acknowledgement::Received);
+    assert_eq!((actions.complete, actions.close_epoch), (Some(true), Some(7)));
+    // The shell has not published that yet: the stamp says 0.
+    let second = write(&mut plane, 0);
+    assert_eq!(plane.entry(second).epoch, 8, "epoch 7 has to end first");
+    // One that has heard of later epochs keeps what it knows.
+    let request = WriteRequest { sector: 64, size_bytes: BLOCK, operation: Operation::Write, flags: Flags::NONE };
+    let third = go(plane.admit_write(&request, 0, || Stamp { order: 64, closed: 9 })).slot;
+    assert_eq!(plane.entry(third).epoch, 9);
 }

@@ -65,6 +65,9 @@ pub struct DataPlane<T: Storage> {
     pub(super) sectors_at_peer: u64,
     /// The next of alternating reads goes to the peer (RD-3).
     pub(super) next_read_remote: bool,
+    /// As [`Stamp::closed`], for this volume alone and without delay: a write that waited for the range of a completed one may be stamped
+    /// before the shell has told the others.
+    pub(super) closed: u32,
 }
 
 /// An application write as it arrives.
@@ -177,6 +180,15 @@ pub struct UnknownRequest {
     pub sector: u64,
 }
 
+/// The later of two values of [`Stamp::closed`]; they wrap around.
+const fn later(one: u32, other: u32) -> u32 {
+    if one.wrapping_sub(other).wrapping_sub(1) < 1 << 31 {
+        one
+    } else {
+        other
+    }
+}
+
 impl<T: Storage> DataPlane<T> {
     /// A data plane with a closed gate over lent storage.
     pub fn new(slots: T::Slots, log: ActivityLog<T::Log>, bitmap: Bitmap<T::Pages>) -> Self {
@@ -204,6 +216,7 @@ impl<T: Storage> DataPlane<T> {
             pending_at_peer: 0,
             sectors_at_peer: 0,
             next_read_remote: false,
+            closed: 0,
         }
     }
 
@@ -378,7 +391,7 @@ impl<T: Storage> DataPlane<T> {
         if let Some(entry) = self.table.get_mut(slot) {
             let stamp = stamp();
             entry.order = stamp.order;
-            entry.epoch = stamp.closed;
+            entry.epoch = later(stamp.closed, self.closed);
             entry.queued_at = now;
         }
         self.table.push(&mut self.send_queue, slot);
@@ -628,6 +641,7 @@ impl<T: Storage> DataPlane<T> {
             actions.complete = Some(good);
             if entry.flags.has(Flags::ON_LOG) {
                 actions.close_epoch = Some(entry.epoch);
+                self.closed = later(self.closed, entry.epoch.wrapping_add(1));
             }
             if entry.flags.has(Flags::IN_RANGES) {
                 self.ranges.remove(&mut self.table, slot);
