@@ -330,8 +330,9 @@ impl WorkItem<2> for Resource {
     fn run(resource: Arc<Resource>) {
         let _no_io = NoIoScope::enter();
         if resource.connection.take_flush() {
+            let number = resource.connection.epochs_in.lock().flush_number();
             flush_disks(&resource);
-            let after = resource.connection.epochs_in.lock().flushed();
+            let after = resource.connection.epochs_in.lock().flush_ended(number);
             super::receiver::follow_epoch(&resource, after);
         }
         super::receiver::release_held(&resource);

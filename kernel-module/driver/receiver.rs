@@ -609,7 +609,8 @@ fn clean_up(resource: &Arc<Resource>) {
         link.data.shutdown();
         link.meta.shutdown();
     }
-    // Protocol B has acknowledged what is still held here.
+    // Protocol B has acknowledged what is still held here. In order: the ack work item may be about to submit the oldest.
+    let in_order = connection.release.lock();
     while let Some(io) = connection.take_any_held() {
         if matches!(io.kind, PeerKind::Write(_)) {
             let device = io.device.clone();
@@ -619,6 +620,7 @@ fn clean_up(resource: &Arc<Resource>) {
             connection.put_acks(&[], 1);
         }
     }
+    drop(in_order);
     {
         let mut control = resource.control.lock();
         control.state_sent = false;

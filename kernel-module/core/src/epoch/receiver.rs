@@ -70,6 +70,8 @@ pub struct ReceiverEpochs {
     current: u32,
     ordering: Ordering,
     flushing: bool,
+    /// Number of the flush asked for last.
+    flush_number: u32,
     flushed: bool,
 }
 
@@ -83,7 +85,7 @@ impl ReceiverEpochs {
     /// One empty epoch.
     pub const fn new() -> Self {
         const EMPTY: Epoch = Epoch { number: [0; 4], writes: 0, active: 0, withheld: 0, conflicts: false, closed: false };
-        Self { ring: [EMPTY; RING], unacknowledged: 0, oldest: 0, current: 0, ordering: Ordering::Flush, flushing: false, flushed: false }
+        Self { ring: [EMPTY; RING], unacknowledged: 0, oldest: 0, current: 0, ordering: Ordering::Flush, flushing: false, flush_number: 0, flushed: false }
     }
 
     /// The method in force.
@@ -176,6 +178,7 @@ impl ReceiverEpochs {
             return AfterWrite { flush: false, progress: true };
         }
         let start = !self.flushing;
+        self.flush_number = self.flush_number.wrapping_add(u32::from(start));
         self.flushing = true;
         AfterWrite { flush: start, progress: false }
     }
@@ -185,6 +188,21 @@ impl ReceiverEpochs {
         self.flushing = false;
         self.flushed = true;
         self.advance()
+    }
+
+    /// Number of the flush asked for last, to be read before the disks are flushed.
+    pub const fn flush_number(&self) -> u32 {
+        self.flush_number
+    }
+
+    /// A flush has ended that began when [`Self::flush_number`] was `number`. One that began before the flush that is wanted now, for a
+    /// connection that is gone, does not count.
+    pub fn flush_ended(&mut self, number: u32) -> AfterWrite {
+        if self.flushing && number == self.flush_number {
+            self.flushed()
+        } else {
+            AfterWrite::default()
+        }
     }
 
     /// Takes the next barrier ack that is due. After the last one [`Self::needs_flush`] may ask for the flush of the next epoch.
@@ -224,18 +242,18 @@ impl ReceiverEpochs {
         !self.flushing && self.oldest != self.current && self.advance().flush
     }
 
-    /// The connection is gone and all its writes have ended.
+    /// The connection is gone and all its writes have ended. Numbers go on: the end of a write whose acknowledgement was dropped
+    /// may still be on its way here.
     pub fn reset(&mut self) {
-        let ordering = self.ordering;
         for entry in self.ring.iter_mut() {
             *entry = Epoch::default();
         }
-        self.oldest = 0;
-        self.unacknowledged = 0;
-        self.current = 0;
+        let next = self.current.wrapping_add(1);
+        self.oldest = next;
+        self.unacknowledged = next;
+        self.current = next;
         self.flushing = false;
         self.flushed = false;
-        self.ordering = ordering;
     }
 }
 
@@ -298,6 +316,28 @@ mod tests {
         assert!(epochs.verdict_settled(b.epoch).progress);
         assert_eq!(drain_acks(&mut epochs), [(1, 1), (3, 1)], "the second has lost all its writes: the peer has forgotten it");
         assert_eq!(epochs.open(), 1);
+    }
+
+    #[test]
+    fn what_is_left_of_a_lost_connection_does_not_count_for_the_next() {
+        let mut epochs = ReceiverEpochs::new();
+        let old = epochs.write_received();
+        let _ = epochs.barrier([1; 4]);
+        assert!(epochs.write_finished(old.epoch).flush);
+        let number = epochs.flush_number();
+        epochs.reset();
+        // The flush ends before the first epoch of the next connection is finished ...
+        assert_eq!(epochs.flush_ended(number), AfterWrite::default());
+        let new = epochs.write_received();
+        let _ = epochs.barrier([2; 4]);
+        // ... a write of the old one while one of the new is at the disk ...
+        assert_eq!(epochs.write_finished(old.epoch), AfterWrite::default());
+        assert!(epochs.write_finished(new.epoch).flush, "flushed for itself");
+        // ... and another flush after that, which may have begun before.
+        assert_eq!(epochs.flush_ended(number), AfterWrite::default());
+        assert!(epochs.next_ack().is_none());
+        assert!(epochs.flush_ended(epochs.flush_number()).progress);
+        assert_eq!(drain_acks(&mut epochs), [(2, 1)]);
     }
 
     /// Random events: acks in order with exact counts, and no write is submitted before every earlier epoch was flushed.
