@@ -18,6 +18,8 @@ impl Resource {
     /// A packet of the control plane.
     pub(crate) fn receive_report(self: &Arc<Self>, link: &Arc<Link>, command: Command, volume: u16, body: &[u8]) -> Result<(), End> {
         let version = link.version;
+        // What follows may wait for a disk or for a change under way; the peer's writes are not to wait with it.
+        super::ack_receiver::send_acks(self);
         match command {
             Command::Protocol | Command::ProtocolUpdate => return self.receive_protocol(command, version, body),
             Command::StateChgReq | Command::ConnStChgReq => return self.receive_change(link, command, volume, body),
