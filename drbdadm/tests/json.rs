@@ -147,6 +147,28 @@ fn what_cannot_be_done_is_a_document() {
     let _ = std::fs::remove_dir_all(place);
 }
 
+/// The exit code is that of the command without `--json`, and stands in the document.
+#[test]
+fn a_configuration_that_cannot_be_read_has_the_same_exit_code_in_a_document() {
+    let place = scratch("codes");
+    std::fs::write(place.join("bad.conf"), "resource {\n").expect("written");
+    for (file, code) in [("missing.conf", 20), ("bad.conf", 10)] {
+        for command in ["dump", "status", "dump-md"] {
+            let (document, output) = run("drbdadm", &place, &["-c", file, command, "--json"]);
+            assert_eq!(
+                output.status.code(),
+                Some(code),
+                "{file} {command}: {document}"
+            );
+            assert_eq!(
+                document["error"]["code"], code,
+                "{file} {command}: {document}"
+            );
+        }
+    }
+    let _ = std::fs::remove_dir_all(place);
+}
+
 /// Each schema of the table in docs/json.md has its file, and the reverse.
 #[test]
 fn the_table_of_schemas_is_complete() {

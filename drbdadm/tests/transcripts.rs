@@ -6,12 +6,16 @@ mod support;
 
 use std::fmt::Write as _;
 use std::fs;
+use std::os::unix::process::CommandExt;
 use support::{become_host, quoted, run_apart, Scratch};
 
 /// Where the transcript goes on with the driver.
 const DRIVER: &str = "drbdadm up all";
 /// Commands before that.
 const COMMANDS: usize = 77;
+
+/// Commands in the transcript of helps.
+const USAGES: usize = 76;
 
 /// Says nothing when the default configuration is used (docs/differences.md).
 const QUIET: &str = "sh-udev";
@@ -25,12 +29,12 @@ struct Step {
     exit: String,
 }
 
-fn recorded() -> Vec<Step> {
-    let path = support::fixtures().join("../transcripts/05-drbdadm-dryrun.txt");
+fn recorded(name: &str, prompt: &str) -> Vec<Step> {
+    let path = support::fixtures().join("../transcripts").join(name);
     let text = fs::read_to_string(path).expect("transcript");
     let mut steps: Vec<Step> = Vec::new();
     for line in text.lines() {
-        if let Some(command) = line.strip_prefix("n1$ ") {
+        if let Some(command) = line.strip_prefix(prompt) {
             steps.push(Step {
                 command: command.into(),
                 ..Step::default()
@@ -43,7 +47,7 @@ fn recorded() -> Vec<Step> {
             step.exit = code.trim_end_matches(']').into();
         } else if line.starts_with("2> ") {
             step.errors = true;
-        } else if !line.starts_with("n1$ ") && step.exit.is_empty() {
+        } else if !line.starts_with(prompt) && step.exit.is_empty() {
             let _ = writeln!(step.output, "{line}");
         }
     }
@@ -131,7 +135,7 @@ fn options_for_the_backend_have_both_spellings() {
 fn every_command_runs_what_the_transcript_says() {
     let scratch = Scratch::new("drbdadm-transcripts");
     scratch.programs("", &[]);
-    let all = recorded();
+    let all = recorded("05-drbdadm-dryrun.txt", "n1$ ");
     let config = &all.first().expect("steps").output;
     fs::create_dir(scratch.0.join("etc")).expect("etc");
     fs::write(scratch.0.join("etc/drbd.conf"), config).expect("configuration");
@@ -174,5 +178,35 @@ fn every_command_runs_what_the_transcript_says() {
         "{} differ:\n{}",
         faults.len(),
         faults.join("\n---\n")
+    );
+}
+
+/// Issue 4 item 3: `help` and `xml-help` of every subcommand of drbdsetup, as in the recorded transcript 08.
+#[test]
+fn the_help_of_every_drbdsetup_command_is_the_recorded_one() {
+    let mut faults = Vec::new();
+    let steps = recorded("08-usage.txt", "$ ");
+    assert_eq!(steps.len(), USAGES);
+    for step in steps {
+        let words: Vec<&str> = step.command.split(' ').skip(1).collect();
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_drbdadm"))
+            .arg0("drbdsetup-84")
+            .args(words)
+            .output()
+            .expect("started");
+        let text = String::from_utf8_lossy(&output.stdout);
+        let code = output.status.code().unwrap_or(-1).to_string();
+        if plain(&text) != plain(&step.output) || code != step.exit {
+            faults.push(format!(
+                "{}\n{text}\nrecorded\n{}",
+                step.command, step.output
+            ));
+        }
+    }
+    assert!(
+        faults.is_empty(),
+        "{} differ:\n{}",
+        faults.len(),
+        faults.join("\n")
     );
 }

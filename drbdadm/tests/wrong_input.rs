@@ -44,6 +44,29 @@ fn a_module_that_is_not_loaded_is_told_with_how_to_load_it() {
     }
 }
 
+/// What cannot be up is down (transcript 01), so that a service that stops succeeds.
+#[test]
+fn down_without_a_module_succeeds() {
+    if Path::new("/proc/drbd").exists() {
+        return; // the transcripts in tests/tests/vm show it before the module is loaded
+    }
+    let scratch = Scratch::new("drbdadm-down");
+    let node = fs::read_to_string("/proc/sys/kernel/hostname").expect("hostname");
+    let config = format!(
+        "resource r0 {{ device minor 0; disk /dev/x; meta-disk internal; on {} {{ address 127.0.0.1:7788; }} \
+         on zz {{ address 127.0.0.2:7788; }} }}\n",
+        node.trim()
+    );
+    fs::write(scratch.0.join("drbd.conf"), config).expect("written");
+    let output = tool("drbdadm", &scratch.0, &["-c", "drbd.conf", "down", "r0"]);
+    let text = errors(&output);
+    assert_eq!(output.status.code(), Some(0), "{text}");
+    assert!(
+        text.contains("r0 is down: the drbd module is not loaded"),
+        "{text}"
+    );
+}
+
 #[test]
 fn whoever_is_not_root_is_told_so() {
     let scratch = Scratch::new("drbdadm-not-root");

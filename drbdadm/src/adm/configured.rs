@@ -50,7 +50,9 @@ pub fn configured(config: Option<&str>) -> Result<Vec<Configured>, String> {
         config: config.map(String::from),
         ..Args::default()
     };
-    Session::quietly(args).map(|session| all(&session))
+    Session::quietly(args)
+        .map(|session| all(&session))
+        .map_err(|failure| failure.text)
 }
 
 /// All resources of this machine, stacked ones too.
@@ -103,7 +105,7 @@ pub fn known(config: Option<&str>, running: &[String]) -> Known {
         Ok(session) => session,
         Err(fault) => {
             return Known {
-                fault: Some(fault),
+                fault: Some(fault.text),
                 ..Known::default()
             }
         }

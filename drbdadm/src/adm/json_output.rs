@@ -23,7 +23,7 @@ const NO_ANSWER: u8 = 20;
 
 /// Carries one of these commands out.
 pub fn run(args: Args, command: &Command) -> Result<u8, Failure> {
-    let session = Session::quietly(args).map_err(|text| Failure::new(UNUSABLE, text))?;
+    let session = Session::quietly(args)?;
     if command.name == "dump" {
         return config(&session, command);
     }

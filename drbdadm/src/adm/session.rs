@@ -88,23 +88,25 @@ impl Session {
     /// The configuration for commands that can do without one: nothing is printed.
     ///
     /// # Errors
-    /// What is wrong with it.
-    pub fn quietly(args: Args) -> Result<Self, String> {
+    /// What is wrong with it, and the exit code for that.
+    pub fn quietly(args: Args) -> Result<Self, Failure> {
         let file = args
             .config
             .as_deref()
-            .map_or_else(default_file, |file| Ok(file.into()))?;
+            .map_or_else(default_file, |file| Ok(file.into()))
+            .map_err(|text| Failure::new(10, text))?;
         let loaded = Loader::new(&file).load();
         let error = loaded
             .diagnostics
             .iter()
             .find(|d| d.severity == Severity::Error);
         if let Some(error) = error {
-            return Err(error.to_string());
+            let code = loaded.exit().unwrap_or(error.exit);
+            return Err(Failure::new(code, error.to_string()));
         }
         let (session, problems) = Self::bound(args, false, loaded);
         match problems.first() {
-            Some(problem) => Err(problem.to_string()),
+            Some(problem) => Err(Failure::new(problem.exit, problem.to_string())),
             None => Ok(session),
         }
     }

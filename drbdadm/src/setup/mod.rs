@@ -189,20 +189,27 @@ fn unknown(name: &str, complaint: &str) -> Failure {
     Failure::usage(Help::General(Some(complaint.into())), remark)
 }
 
+/// Where modprobe is, whatever the search path says.
+const MODPROBE: [&str; 2] = ["/sbin/modprobe", "/usr/sbin/modprobe"];
+
 /// The module is loaded on demand, as the tools of the C driver do.
 fn load_module(terminal: &mut Terminal<'_>) -> Result<(), Failure> {
     let present = || Path::new("/proc/drbd").exists();
     if present() {
         return Ok(());
     }
-    if let Err(error) = std::process::Command::new("/sbin/modprobe")
-        .arg("drbd")
-        .status()
-    {
-        terminal.note(&format!(
-            "/sbin/modprobe: {}",
-            netlink_api::client::plain(&error)
-        ));
+    let mut tried = MODPROBE
+        .iter()
+        .map(|path| std::process::Command::new(path).arg("drbd").status());
+    let found = tried.find(
+        |result| !matches!(result, Err(error) if error.kind() == std::io::ErrorKind::NotFound),
+    );
+    match found {
+        Some(Ok(_)) => {}
+        Some(Err(error)) => {
+            terminal.note(&format!("modprobe: {}", netlink_api::client::plain(&error)))
+        }
+        None => terminal.note(&format!("there is no {}", MODPROBE.join(" and no "))),
     }
     for _ in 0..10 {
         if present() {
