@@ -238,7 +238,11 @@ impl Resource {
         }
         self.install(device, disk, sectors).map_err(|_| Refused::code(ret::NOMEM))?;
         self.fill_bitmap(device, all_set, grown || moved).map_err(|_| Refused::code(ret::IO_MD_DISK))?;
-        self.finish_attach(device, found, connected, all_set);
+        let full = {
+            let plane = device.plane.lock();
+            plane.core.bitmap.weight() == plane.core.bitmap.bits()
+        };
+        self.finish_attach(device, found, connected, full);
         self.set_resync_after(device, after);
         Ok(())
     }
@@ -303,7 +307,8 @@ impl Resource {
         Ok(())
     }
 
-    fn finish_attach(&self, device: &Device, found: &Superblock, connected: bool, all_set: bool) {
+    /// `full`: every block is marked already, so there is nothing to log until a peer comes (AT-8).
+    fn finish_attach(&self, device: &Device, found: &Superblock, connected: bool, full: bool) {
         let mut control = self.control.lock();
         let Some(index) = control.index(device.volume) else { return };
         let disk = found_disk(found.flags);
@@ -313,7 +318,7 @@ impl Resource {
         let disk = if disk == Disk::Consistent && (peer_outdated || dont_care) { Disk::UpToDate } else { disk };
         let pdsk = if peer_outdated { Disk::Outdated } else { Disk::DUnknown };
         volume.found = Some((disk, pdsk));
-        volume.log_suspended = all_set && !connected;
+        volume.log_suspended = full && !connected;
         let primary = volume.state.role == Role::Primary;
         if let Some(attached) = volume.disk.as_mut() {
             attached.uuids.set_primary(primary);

@@ -342,6 +342,8 @@ impl Resource {
             disk.layout = layout;
             disk.moving = true;
             volume.sectors = sectors;
+            // AT-8: with clean blocks there is something to log again.
+            volume.log_suspended &= set_new || sectors <= old_sectors;
             let mut plane = device.plane.lock();
             let old = core::mem::replace(&mut plane.core.bitmap, Bitmap::new(empty, 0));
             let (mut new, old_pages) = old.resized(pages, sectors, set_new);
