@@ -15,8 +15,11 @@ use drbd_core::wire::packet::{self, BlockAck, BlockRange, BlockRequest, Data, Di
 use drbd_core::wire::params::{Features, Protocol, Sizes, SyncParam, UuidsPacket};
 use drbd_core::wire::{Command, Header};
 
+/// What a target does with its input.
+pub type Target = fn(&[u8]);
+
 /// The ways in, by the name of their corpus.
-pub const TARGETS: [(&str, fn(&[u8])); 4] = [("wire", wire), ("netlink", netlink), ("metadata", metadata), ("configuration", configuration)];
+pub const TARGETS: [(&str, Target); 4] = [("wire", wire), ("netlink", netlink), ("metadata", metadata), ("configuration", configuration)];
 
 /// Counts, and holds no memory: sizes come from the bytes.
 #[derive(Default)]

@@ -227,7 +227,7 @@ mod tests {
             while bits.len() < 20_000 + round as usize * 431 {
                 let value = random() % 2 == 0;
                 let run = if random() % 3 == 0 { random() % 5000 } else { random() % 4 };
-                bits.extend(core::iter::repeat(value).take(run as usize));
+                bits.extend(core::iter::repeat_n(value, run as usize));
             }
             let source = Bits(bits);
             transfer(&source, round % 2 == 0, if round % 3 == 0 { 8 } else { 16 });
