@@ -223,11 +223,6 @@ impl Runner {
     /// Runs a call and tells when it fails with a code of 10 or more.
     pub fn run(&self, about: &str, call: &Call) -> u8 {
         let code = self.attempt(about, call, Stdio::inherit());
-        self.tell(call, code)
-    }
-
-    /// Tells of a code of 10 or more.
-    pub fn tell(&self, call: &Call, code: u8) -> u8 {
         if code >= 10 {
             eprintln!(
                 "Command '{}' terminated with exit code {code}",

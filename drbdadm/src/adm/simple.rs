@@ -7,11 +7,7 @@ use super::commands::{Command, Limit, Scope};
 use super::session::{Session, Target};
 use super::{registry, Failure};
 use drbd_config::Volume;
-use std::path::Path;
 use std::time::Duration;
-
-/// Complaint of drbdsetup where there is no module.
-const NO_MODULE: &str = "Could not stat /proc/drbd";
 
 /// One run of such a command.
 struct Job<'a> {
@@ -73,10 +69,7 @@ impl Job<'_> {
             }
             other => Call::setup([other, name]).words(self.handed_on()),
         };
-        let code = match self.command.name {
-            "down" if !module_is_loaded() => self.down_without_module(&call),
-            _ => self.call(&call),
-        };
+        let code = self.call(&call);
         if code == 0 && !self.runner.is_dry() {
             match self.command.name {
                 "down" => registry::forget(self.target),
@@ -85,18 +78,6 @@ impl Job<'_> {
             }
         }
         Ok(code)
-    }
-
-    /// drbdsetup loads the module; where it cannot, nothing is up, which is what was asked for.
-    fn down_without_module(&self, call: &Call) -> u8 {
-        let name = &self.target.resource.name;
-        let (code, complaints) = self.runner.run_holding_complaints(name, call);
-        if code == 20 && complaints.contains(NO_MODULE) && !module_is_loaded() {
-            eprintln!("{name} is down: the drbd module is not loaded, and cannot be loaded");
-            return 0;
-        }
-        eprint!("{complaints}");
-        self.runner.tell(call, code)
     }
 
     /// The first volume that fails is the last.
@@ -238,8 +219,4 @@ fn random() -> Option<u64> {
     let mut file = std::fs::File::open("/dev/urandom").ok()?;
     std::io::Read::read_exact(&mut file, &mut bytes).ok()?;
     Some(u64::from_le_bytes(bytes).max(1))
-}
-
-fn module_is_loaded() -> bool {
-    Path::new("/proc/drbd").exists()
 }

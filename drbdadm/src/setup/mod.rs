@@ -117,7 +117,18 @@ fn start(args: &[String], terminal: &mut Terminal<'_>) -> Result<u8, Failure> {
         return help(args, terminal);
     };
     let arguments = Arguments::parse(command, &rest)?;
-    load_module(terminal)?;
+    match load_module(terminal) {
+        // As drbdsetup 9.22; drbdsetup-84 calls it a failure.
+        Err(failure)
+            if DONE_WITHOUT_MODULE.contains(&command.name)
+                && terminal.program != "drbdsetup-84" =>
+        {
+            terminal.note(&failure.text);
+            terminal.note("So nothing is up, and there is nothing to do.");
+            return Ok(0);
+        }
+        outcome => outcome?,
+    }
     carry_out(command, &arguments, terminal)
         .map_err(|failure| advice::advise(command, &arguments, failure))
 }
@@ -188,6 +199,9 @@ fn unknown(name: &str, complaint: &str) -> Failure {
     };
     Failure::usage(Help::General(Some(complaint.into())), remark)
 }
+
+/// What these are asked for is so where there is no module.
+const DONE_WITHOUT_MODULE: [&str; 4] = ["down", "secondary", "disconnect", "detach"];
 
 /// Where modprobe is, whatever the search path says.
 const MODPROBE: [&str; 2] = ["/sbin/modprobe", "/usr/sbin/modprobe"];
