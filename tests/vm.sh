@@ -42,7 +42,7 @@ order() { # each line of the list, those of `long` first
 		grep "^$word" <<<"$rest"
 		rest=$(grep -v "^$word" <<<"$rest")
 	done
-	grep . <<<"$rest"
+	grep . <<<"$rest" || true
 }
 order "$names" |
 	xargs -P "$jobs" -I NAME bash -c 'run "$@"' run "$folder" "$program" NAME
