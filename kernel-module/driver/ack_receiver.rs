@@ -246,9 +246,6 @@ fn block_ack(resource: &Arc<Resource>, device: &Arc<Device>, command: Command, a
             Err(_) => return Err("no such request"),
         }
     };
-    if actions.decides {
-        super::conflicts::answered(device, id);
-    }
     device.finish(held, &actions);
     Ok(())
 }

@@ -6,25 +6,16 @@ use super::connection::Link;
 use super::device::Device;
 use super::peer_io::PeerIo;
 use super::prelude::*;
-use super::receiver::{follow_epoch, End};
+use super::receiver::End;
 use super::resource::Resource;
-use drbd_core::engine::volume_conflict::{Register, TurnedDown, Verdict};
+use drbd_core::engine::volume_conflict::{Register, Verdict};
 use drbd_core::wire::packet::{data_flags, BlockAck};
-use drbd_core::wire::Command;
 
 /// Concurrent writes are reported that often at most.
 const REPORT_EVERY: Jiffies = HZ;
 
-/// A write of the peer that was turned down. A C peer takes the acknowledgement of its epoch amiss until it has dealt with the verdict (wire-protocol.md
-/// 19.6): one that is superseded is gone there when it answers for the local write, one to be retried when it comes back.
-pub(crate) struct Rejected {
-    /// The local write that it met; `None` when the peer has answered for that one.
-    local_id: Option<u64>,
-    epoch: u32,
-    sector: u64,
-    size_bytes: u32,
-    retry: bool,
-}
+/// A postponed write that no write of the peer has come for starts anew after that time.
+const FORGOTTEN_AFTER: Jiffies = HZ;
 
 /// `number` is later than `seen`; numbers wrap around.
 fn is_later(number: u32, seen: u32) -> bool {
@@ -83,46 +74,22 @@ pub(crate) fn wait_for_sequence(resource: &Arc<Resource>, link: &Link, device: &
     Ok(())
 }
 
-/// Gives a write of the peer its place among the writes of both nodes. False: it was turned down, and answered.
-pub(crate) fn register(device: &Arc<Device>, io: &Io<PeerIo>) -> bool {
-    let connection = &device.resource.connection;
-    let old_peer = connection.link().is_some_and(|link| link.version < 100);
-    let may_set = io.flags & data_flags::MAY_SET_IN_SYNC != 0;
-    settle_verdicts(device, |rejected| {
-        rejected.local_id.is_none() && (rejected.sector, rejected.size_bytes) == (io.sector, io.size_bytes)
-    });
-    let mut plane = device.plane.lock();
-    let verdict = match plane.core.peer_write_register(io.sector, io.size_bytes, may_set) {
-        Register::Slot(slot) => {
-            plane.keep_peer(slot, io);
-            return true;
-        }
-        Register::NotNow | Register::NoDisk => return true,
-        Register::TurnedDown(verdict) => verdict,
+/// Gives a write of the peer its place among the writes of both nodes; without room, it gets that later.
+pub(crate) fn register(device: &Device, io: &Io<PeerIo>) {
+    let conflict = {
+        let mut plane = device.plane.lock();
+        let may_set = io.flags & data_flags::MAY_SET_IN_SYNC != 0;
+        let Register::Slot(slot) = plane.core.peer_write_register(io.sector, io.size_bytes, may_set) else { return };
+        plane.keep_peer(slot, io);
+        plane.core.conflicting_write(slot)
     };
-    // With the lock held: the answer to the local write, which settles this, is dealt with afterwards.
-    let mut after = connection.epochs_in.lock().write_turned_down(io.epoch);
-    let retry = !verdict.superseded && !old_peer;
-    let (epoch, sector, size_bytes) = (io.epoch, io.sector, io.size_bytes);
-    let rejected = Rejected { local_id: Some(verdict.local_id), epoch, sector, size_bytes, retry };
-    if plane.turned_down.push_within_capacity(rejected).is_err() {
-        after = connection.epochs_in.lock().verdict_settled(io.epoch);
+    if let Some(local) = conflict {
+        report(device, io, local);
     }
-    let command = if retry { Command::RetryWrite } else { Command::Superseded };
-    let answered = connection.answer(device, io.generation, Some(io.ack(command)));
-    drop(plane);
-    if !answered {
-        return false;
-    }
-    follow_epoch(&device.resource, after);
-    connection.acks_waiting(&device.resource);
-    report(device, io, &verdict);
-    false
 }
 
 /// DP-3: overlapping writes of different ranges are no accident of a cluster file system.
-fn report(device: &Device, io: &PeerIo, verdict: &TurnedDown) {
-    let (sector, size_bytes) = verdict.local;
+fn report(device: &Device, io: &PeerIo, (sector, size_bytes): (u64, u32)) {
     if (sector, size_bytes) == (io.sector, io.size_bytes) {
         return;
     }
@@ -132,13 +99,12 @@ fn report(device: &Device, io: &PeerIo, verdict: &TurnedDown) {
     }
     device.conflict_reported.store(now | 1, Relaxed);
     pr_alert!(
-        "drbd{}: Concurrent writes detected: local={}s +{}, remote={}s +{}, assuming {} came first\n",
+        "drbd{}: Concurrent writes detected: local={}s +{}, remote={}s +{}, assuming remote came first\n",
         device.minor,
         sector,
         size_bytes,
         io.sector,
-        io.size_bytes,
-        if verdict.superseded { "local" } else { "remote" }
+        io.size_bytes
     );
 }
 
@@ -158,24 +124,10 @@ pub(crate) fn decided(resource: &Arc<Resource>, device: &Arc<Device>, ack: &Bloc
     Ok(())
 }
 
-/// The peer has answered for the write with this identity.
-pub(crate) fn answered(device: &Arc<Device>, id: u64) {
-    for rejected in device.plane.lock().turned_down.iter_mut().filter(|rejected| rejected.local_id == Some(id)) {
-        rejected.local_id = None;
-    }
-    settle_verdicts(device, |rejected| rejected.local_id.is_none() && !rejected.retry);
-}
-
-/// The peer has dealt with these verdicts: the epochs of its writes may be acknowledged.
-fn settle_verdicts(device: &Arc<Device>, settled: impl Fn(&Rejected) -> bool) {
-    loop {
-        let epoch = {
-            let mut plane = device.plane.lock();
-            let place = plane.turned_down.iter().position(&settled);
-            let Some(rejected) = place.and_then(|place| plane.turned_down.remove(place).ok()) else { return };
-            rejected.epoch
-        };
-        let after = device.resource.connection.epochs_in.lock().verdict_settled(epoch);
-        follow_epoch(&device.resource, after);
+/// Writes that a C peer has turned down for no write that would still come. Called now and then.
+pub(crate) fn restart_forgotten(device: &Arc<Device>) {
+    let restarted = device.plane.lock().core.restart_forgotten(super::device::now(), FORGOTTEN_AFTER as u32);
+    if restarted {
+        device.kick_log_writer();
     }
 }

@@ -69,8 +69,6 @@ pub(crate) struct Plane {
     pub(crate) peer_requests: KVVec<Option<Io<PeerIo>>>,
     /// Work for the peer that met an overlapping range; retried in order.
     pub(crate) deferred: KVVec<Io<PeerIo>>,
-    /// Writes of the peer that were turned down, while the peer may not have dealt with that.
-    pub(crate) turned_down: KVVec<super::conflicts::Rejected>,
     /// The disk, while it may be used.
     pub(crate) backing: Option<BlockDev>,
     /// Reads and empty flushes at the local disk, which have no slot.
@@ -320,7 +318,8 @@ impl Device {
         None
     }
 
-    fn submit_local(self: &Arc<Self>, io: &Io<AppIo>, backing: Option<BlockDev>) {
+    /// Starts a request at the local disk.
+    pub(crate) fn submit_local(self: &Arc<Self>, io: &Io<AppIo>, backing: Option<BlockDev>) {
         if matches!(io.op, Op::Discard | Op::WriteZeroes) {
             self.erase(super::erase::Erase::App(io.clone()));
             return;
@@ -510,7 +509,6 @@ impl Device {
             requests: empty_slots()?,
             peer_requests: empty_slots()?,
             deferred: KVVec::with_capacity(super::acks::CAPACITY, GFP_KERNEL)?,
-            turned_down: KVVec::with_capacity(super::acks::CAPACITY, GFP_KERNEL)?,
             backing: None,
             local_reads: 0,
             local_reads_since: 0,

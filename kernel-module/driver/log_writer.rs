@@ -122,6 +122,13 @@ impl Device {
                         self.start(&io, launch, backing);
                     }
                 }
+                Some(Launched::Again { slot, local }) => {
+                    let io = plane.request(slot);
+                    drop(plane);
+                    if let Some(io) = io {
+                        self.submit_local(&io, backing.filter(|_| local));
+                    }
+                }
                 Some(Launched::Peer(slot)) => {
                     let io = plane.peer_request(slot);
                     drop(plane);

@@ -9,6 +9,7 @@ use super::device::Device;
 use super::digest::DigestValue;
 use super::prelude::*;
 use super::queue::Outgoing;
+use drbd_core::engine::volume_conflict::Register;
 use drbd_core::engine::volume_peer::Begin;
 use drbd_core::wire::packet::data_flags;
 use drbd_core::wire::Command;
@@ -113,30 +114,33 @@ impl IoClient for PeerIo {
     }
 }
 
-/// Starts a write whose epoch may run: range and log permitting (wire-protocol.md 9.2).
+/// Starts a write whose epoch may run: range and log permitting (wire-protocol.md 9.2). While it waits it has its range, so that nothing later
+/// passes it.
 pub(crate) fn begin_write(device: &Arc<Device>, io: &Io<PeerIo>) {
-    let may_set = io.flags & data_flags::MAY_SET_IN_SYNC != 0;
-    let mut registered = io.slot.load(Relaxed);
-    if registered == u32::MAX && device.plane.lock().core.gate().two_primaries {
-        if !super::conflicts::register(device, io) {
-            return;
-        }
-        registered = io.slot.load(Relaxed);
-    }
     let mut plane = device.plane.lock();
-    let begin = match registered {
-        u32::MAX => plane.core.peer_write_begin(io.sector, io.size_bytes, may_set),
+    let mut slot = io.slot.load(Relaxed);
+    let begin = match slot {
+        u32::MAX => {
+            let may_set = io.flags & data_flags::MAY_SET_IN_SYNC != 0;
+            match plane.core.peer_write_register(io.sector, io.size_bytes, may_set) {
+                Register::Slot(taken) => {
+                    slot = taken;
+                    plane.keep_peer(slot, io);
+                    plane.core.peer_write_continue(slot)
+                }
+                Register::NotNow => Begin::Wait,
+                Register::NoDisk => Begin::NoDisk,
+            }
+        }
         slot => plane.core.peer_write_continue(slot),
     };
     match begin {
-        Begin::Go(slot) => {
-            plane.keep_peer(slot, io);
+        Begin::Go(_) => {
             let backing = plane.backing.clone();
             drop(plane);
             submit_write(device, io, backing);
         }
-        Begin::LogWait(slot) => {
-            plane.keep_peer(slot, io);
+        Begin::LogWait(_) => {
             drop(plane);
             device.kick_log_writer();
         }
@@ -145,19 +149,19 @@ pub(crate) fn begin_write(device: &Arc<Device>, io: &Io<PeerIo>) {
             let kept = device.defer(&mut plane, io);
             drop(plane);
             if !kept {
-                unregister(device, registered);
+                unregister(device, slot);
                 refuse_write(device, io);
             }
         }
         Begin::NoDisk => {
             drop(plane);
-            unregister(device, registered);
+            unregister(device, slot);
             refuse_write(device, io);
         }
     }
 }
 
-/// Gives back what [`super::conflicts::register`] has reserved for a write that will not run.
+/// Gives back the range of a write that will not run.
 fn unregister(device: &Arc<Device>, slot: u32) {
     if slot == u32::MAX {
         return;

@@ -398,8 +398,8 @@ fn run_write(resource: &Arc<Resource>, device: &Arc<Device>, io: &Io<PeerIo>) {
     if io.flags & data_flags::SEND_RECEIVE_ACK != 0 && device.plane.lock().core.gate().local {
         connection.put_block_ack(device, io.ack(Command::RecvAck));
     }
-    if device.plane.lock().core.gate().two_primaries && !conflicts::register(device, io) {
-        return;
+    if device.plane.lock().core.gate().two_primaries {
+        conflicts::register(device, io);
     }
     let held = {
         let epochs = connection.epochs_in.lock();
@@ -665,7 +665,6 @@ fn clean_up(resource: &Arc<Resource>) {
     for device in list.volumes.iter() {
         device.sequence.store(0, Relaxed);
         device.peer_sequence.store(0, Relaxed);
-        device.plane.lock().turned_down.clear();
         if !hurry() {
             let _ = resource.write_bitmap(device.volume); // RX-23
         }

@@ -69,6 +69,7 @@ impl Resource {
         let peer_limit = self.peer_limit();
         for device in list.volumes.iter() {
             self.check_disk(device);
+            super::conflicts::restart_forgotten(device);
             if let Some(limit) = peer_limit {
                 self.check_peer(device, limit);
             }

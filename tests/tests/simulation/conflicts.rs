@@ -2,7 +2,10 @@
 //! Two primaries that write to the same few sectors (issue 3 line 6): whatever the order of disks, packets and acknowledgements, every write completes, both
 //! disks end equal, and what a sector holds was not overwritten in time by a later write.
 //!
-//! One of the nodes may keep the epochs as the C driver does: one with a conflict in it is never acknowledged (wire-protocol.md 19.6).
+//! The resolver may be a C driver. That one turns down what meets a write of its own that it has not completed, be it done here or not; never acknowledges
+//! an epoch with a conflict in it (wire-protocol.md 19.6); and reads nothing on while it waits for the disk before a barrier.
+//!
+//! A history in which something waits for ever fails: at its end all writes are complete, and nothing is kept aside.
 
 use crate::heap::{Heap, LogSlots, Pages};
 use crate::random::Random;
@@ -25,6 +28,7 @@ const SECTORS: u64 = 40;
 /// A write of an application.
 #[derive(Clone, Copy, Debug)]
 struct Write {
+    by: usize,
     sector: u64,
     count: u64,
     submitted: u64,
@@ -85,7 +89,6 @@ struct Side {
     active: Vec<u32>,
     deferred: VecDeque<PeerWrite>,
     held: VecDeque<PeerWrite>,
-    turned_down: Vec<(u64, u32)>,
     waiting: VecDeque<usize>,
     order: u64,
     closed: u32,
@@ -134,7 +137,6 @@ impl Side {
             active: Vec::new(),
             deferred: VecDeque::new(),
             held: VecDeque::new(),
-            turned_down: Vec::new(),
             waiting: VecDeque::new(),
             order: 0,
             closed: 0,
@@ -150,6 +152,19 @@ impl Side {
         }
     }
 
+    /// What two writes of the same place leave on a disk, if it has both at a time, is anybody's guess.
+    fn is_alone(&self, slot: u32) {
+        let range = |slot: u32| {
+            let entry = self.plane.entry(slot);
+            (entry.sector, entry.sector + u64::from(entry.size_bytes / 512))
+        };
+        let (first, end) = range(slot);
+        for other in self.local.iter().chain(&self.active) {
+            let (other_first, other_end) = range(*other);
+            assert!(other_end <= first || end <= other_first, "the disk has both {first}..{end} and {other_first}..{other_end}");
+        }
+    }
+
     fn idle(&self) -> bool {
         let quiet = self.data.is_empty() && self.meta.is_empty() && self.local.is_empty() && self.sending.is_empty() && self.active.is_empty();
         quiet && self.waiting.is_empty() && self.plane.in_flight() == 0 && self.deferred.is_empty() && self.held.is_empty()
@@ -161,6 +176,8 @@ struct World {
     all: Vec<Write>,
     clock: u64,
     random: Random,
+    /// The connection was lost.
+    cut: bool,
     trace: Vec<String>,
 }
 
@@ -169,8 +186,8 @@ impl World {
         let mut random = Random::new(seed);
         let foreign = random.below(3) == 0;
         let sides = [Side::new(true, foreign), Side::new(false, false)];
-        let all = vec![Write { sector: FIRST, count: SECTORS, submitted: 0, completed: Some(0) }];
-        Self { sides, all, clock: 0, random, trace: Vec::new() }
+        let all = vec![Write { by: 0, sector: FIRST, count: SECTORS, submitted: 0, completed: Some(0) }];
+        Self { sides, all, clock: 0, random, cut: false, trace: Vec::new() }
     }
 
     fn say(&mut self, what: String) {
@@ -204,7 +221,7 @@ impl World {
         let sector = FIRST + self.random.below(SECTORS - 8);
         let count = 1 + self.random.below(8);
         let value = self.all.len();
-        self.all.push(Write { sector, count, submitted: self.clock, completed: None });
+        self.all.push(Write { by: me, sector, count, submitted: self.clock, completed: None });
         self.sides[me].waiting.push_back(value);
         self.say(format!("n{me} submits w{value} {sector}+{count}"));
         self.admit(me);
@@ -232,7 +249,12 @@ impl World {
 
     fn start(&mut self, me: usize, launch: Launch) {
         assert!(launch.local && launch.complete.is_none());
-        self.sides[me].local.push(launch.slot);
+        self.write_here(me, launch.slot);
+    }
+
+    fn write_here(&mut self, me: usize, slot: u32) {
+        self.sides[me].is_alone(slot);
+        self.sides[me].local.push(slot);
     }
 
     fn log_writer(&mut self, me: usize) {
@@ -249,6 +271,11 @@ impl World {
             let stamp = Stamp { order: side.order, closed: side.closed };
             match side.plane.take_launchable(0, || stamp) {
                 Some(Launched::Application(launch)) => self.start(me, launch),
+                Some(Launched::Again { slot, local }) => {
+                    assert!(local);
+                    self.say(format!("n{me} writes w{} once more", self.sides[me].values[&slot]));
+                    self.write_here(me, slot);
+                }
                 Some(other) => panic!("{other:?}"),
                 None => break,
             }
@@ -362,27 +389,34 @@ impl World {
 
     /// False: it was turned down.
     fn register(&mut self, me: usize, write: &mut PeerWrite) -> bool {
+        if let Some(verdict) = self.foreign_verdict(me, write) {
+            self.sides[me].conflicts += 1;
+            self.say(format!("n{me} turns w{} down: {verdict:?}", write.value));
+            self.answer(me, write, Answer::Decided(verdict));
+            return false;
+        }
         let side = &mut self.sides[me];
         match side.plane.peer_write_register(write.sector, write.count as u32 * 512, false) {
-            Register::Slot(slot) => write.slot = Some(slot),
+            Register::Slot(slot) => {
+                write.slot = Some(slot);
+                side.conflicts += u32::from(side.plane.conflicting_write(slot).is_some());
+            }
             Register::NotNow => {}
             Register::NoDisk => panic!("there is a disk"),
-            Register::TurnedDown(verdict) => {
-                assert!(side.resolver);
-                side.conflicts += 1;
-                let what = if verdict.superseded { Verdict::Superseded } else { Verdict::Retry };
-                self.say(format!("n{me} turns w{} down: {what:?}", write.value));
-                self.answer(me, write, Answer::Decided(what));
-                let side = &mut self.sides[me];
-                if side.foreign.is_none() {
-                    let after = side.inward.write_turned_down(write.epoch);
-                    side.turned_down.push((verdict.local_id, write.epoch));
-                    self.follow_epoch(me, after);
-                }
-                return false;
-            }
         }
         true
+    }
+
+    /// What a C driver says to a write that meets its own.
+    fn foreign_verdict(&self, me: usize, write: &PeerWrite) -> Option<Verdict> {
+        let side = &self.sides[me];
+        side.foreign.as_ref()?;
+        let own = side.values.keys().map(|slot| side.plane.entry(*slot)).filter(|entry| entry.flags.is_launched());
+        let end = |entry: &Entry| entry.sector + u64::from(entry.size_bytes / 512);
+        let met = own.filter(|entry| entry.sector < write.sector + write.count && write.sector < end(entry));
+        let first = met.min_by_key(|entry| entry.sector)?;
+        let covers = first.sector <= write.sector && write.sector + write.count <= end(&first);
+        Some(if covers { Verdict::Superseded } else { Verdict::Retry })
     }
 
     fn answer(&mut self, me: usize, write: &PeerWrite, what: Answer) {
@@ -403,6 +437,7 @@ impl World {
         };
         match side.plane.peer_write_continue(slot) {
             Begin::Go(slot) => {
+                side.is_alone(slot);
                 side.writes.insert(slot, write);
                 side.active.push(slot);
             }
@@ -474,15 +509,6 @@ impl World {
                     }
                 };
                 side.peer_sequence = side.peer_sequence.max(sequence);
-                if actions.decides {
-                    let (over, open) = std::mem::take(&mut side.turned_down).into_iter().partition(|(local, _)| *local == id);
-                    side.turned_down = open;
-                    let over: Vec<(u64, u32)> = over;
-                    for (_, epoch) in over {
-                        let after = self.sides[me].inward.verdict_settled(epoch);
-                        self.follow_epoch(me, after);
-                    }
-                }
                 self.follow(me, slot, &actions);
             }
             Meta::Barrier { number, set_size } => {
@@ -494,8 +520,32 @@ impl World {
         }
     }
 
+    /// The connection is lost: what was on its way is gone, what has arrived is written.
+    fn lose_connection(&mut self) {
+        self.say("the connection is lost".into());
+        self.cut = true;
+        for me in 0..2 {
+            let side = &mut self.sides[me];
+            let gate = Gate { replicate: false, ..*side.plane.gate() };
+            let _ = side.plane.publish(gate);
+            for write in std::mem::take(&mut side.held) {
+                self.begin(me, write);
+            }
+            while let Some((slot, _, actions)) = self.sides[me].plane.take_lost() {
+                self.follow(me, slot, &actions);
+            }
+            self.retry(me);
+        }
+    }
+
     fn step(&mut self, write: bool) {
         self.clock += 1;
+        if self.cut {
+            for side in &mut self.sides {
+                side.data.clear();
+                side.meta.clear();
+            }
+        }
         let me = self.random.below(2) as usize;
         match self.random.below(14) {
             0 if write => self.submit(me),
@@ -507,14 +557,21 @@ impl World {
             8 | 9 => self.receive(me),
             10 | 11 => self.meta(me),
             12 => self.flushed(me),
+            13 if self.clock % 50 == 0 => {
+                let _ = self.sides[me].plane.restart_forgotten(1, 0);
+            }
             _ => self.peer_done(me),
         }
     }
 
     fn run(&mut self) {
         let writes = 20 + self.random.below(200);
+        let lost_at = if self.random.below(4) == 0 { self.random.below(writes) } else { u64::MAX };
         while (self.all.len() as u64) < writes {
             self.step(true);
+            if !self.cut && self.all.len() as u64 > lost_at {
+                self.lose_connection();
+            }
         }
         for _ in 0..200_000 {
             self.step(false);
@@ -523,6 +580,9 @@ impl World {
             }
         }
         assert!(self.sides.iter().all(Side::idle), "something waits for ever");
+        if self.cut {
+            return self.check_apart();
+        }
         // What is left of the last epochs gets its barrier when it is due, and its acknowledgement.
         for _ in 0..20_000 {
             for side in &mut self.sides {
@@ -541,6 +601,24 @@ impl World {
                 let covers = later.sector <= sector && sector < later.sector + later.count;
                 assert!(!covers || last.completed.unwrap() >= later.submitted, "w{value} came later and is gone from sector {sector}");
             }
+        }
+    }
+}
+
+impl World {
+    /// After a loss of the connection each disk has the latest of its node's own writes, and what differs is marked on one of them.
+    fn check_apart(&self) {
+        for place in 0..SECTORS {
+            let sector = FIRST + place;
+            for (me, side) in self.sides.iter().enumerate() {
+                let last = self.all[side.disk[place as usize]];
+                for (value, later) in self.all.iter().enumerate().filter(|(_, later)| later.by == me) {
+                    let covers = later.sector <= sector && sector < later.sector + later.count;
+                    assert!(!covers || last.completed.unwrap() >= later.submitted, "w{value} is gone from sector {sector} of n{me}");
+                }
+            }
+            let differs = self.sides[0].disk[place as usize] != self.sides[1].disk[place as usize];
+            assert!(!differs || self.sides.iter().any(|side| side.plane.bitmap.any_set(sector, 512)), "sector {sector} differs unmarked");
         }
     }
 }

@@ -4,6 +4,7 @@
 use crate::disk::Write;
 use crate::network::Stream;
 use crate::node::{Ack, Env, Io, Item, Node, PeerIo, PeerKind, Receiver};
+use drbd_core::engine::volume_conflict::Register;
 use drbd_core::engine::volume_peer::Begin;
 use drbd_core::epoch::AfterWrite;
 use drbd_core::wire::packet::{data_flags, encode_barrier_ack, BlockAck};
@@ -32,7 +33,7 @@ impl Node {
     /// Starts work for the peer where range and log permit.
     pub fn begin_peer(&mut self, mut io: PeerIo) {
         let begin = match io.kind {
-            PeerKind::Write => self.plane.peer_write_begin(io.sector, io.size_bytes, io.flags & data_flags::MAY_SET_IN_SYNC != 0),
+            PeerKind::Write => self.begin_write(&mut io),
             PeerKind::ResyncRead if !self.plane.gate().local_up_to_date => Begin::NoDisk,
             PeerKind::ResyncRead => self.plane.resync_read_begin(io.sector, io.size_bytes),
             PeerKind::ResyncWrite => self.plane.resync_write_begin(io.slot),
@@ -64,6 +65,23 @@ impl Node {
                 }
             },
         }
+    }
+
+    /// A write has its range from its first try.
+    fn begin_write(&mut self, io: &mut PeerIo) -> Begin {
+        if io.slot == u32::MAX {
+            match self.plane.peer_write_register(io.sector, io.size_bytes, io.flags & data_flags::MAY_SET_IN_SYNC != 0) {
+                Register::Slot(slot) => io.slot = slot,
+                Register::NotNow => return Begin::Wait,
+                Register::NoDisk => return Begin::NoDisk,
+            }
+        }
+        let begin = self.plane.peer_write_continue(io.slot);
+        if begin == Begin::NoDisk {
+            let actions = self.plane.drop_peer_write(io.slot);
+            self.follow(&actions);
+        }
+        begin
     }
 
     pub fn retry_deferred(&mut self, _env: &mut Env) {

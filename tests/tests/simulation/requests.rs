@@ -174,6 +174,7 @@ impl Node {
                     let io = self.peer_ios[&slot].clone();
                     self.begin_io(Io::Peer(io));
                 }
+                Some(Launched::Again { .. }) => panic!("one node writes"),
                 Some(Launched::PeerWithoutDisk(slot)) => {
                     let io = self.peer_ios.remove(&slot).unwrap();
                     let actions = self.plane.drop_peer_write(slot);

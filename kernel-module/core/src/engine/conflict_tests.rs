@@ -4,7 +4,7 @@
 use super::gate::Gate;
 use super::tests::{ack, admit, connected, go, send, unlogged, write, BLOCK};
 use super::volume::{Acknowledgement, Admit};
-use super::volume_conflict::{Register, TurnedDown, Verdict};
+use super::volume_conflict::{Register, Verdict};
 use super::volume_log::Launched;
 use super::volume::Stamp;
 use super::volume_peer::Begin;
@@ -21,26 +21,108 @@ fn slot(register: Register) -> u32 {
 }
 
 #[test]
-fn dp_3_the_resolver_turns_down_what_meets_a_write_the_peer_has_not_answered_for() {
+fn dp_3_the_resolver_writes_its_own_once_more_after_the_write_of_the_peer() {
     let mut plane = unlogged(dual(true));
     let own = write(&mut plane, 8);
-    let local_id = plane.entry(own).id;
-    let verdict = |superseded| Register::TurnedDown(TurnedDown { superseded, local_id, local: (8, BLOCK) });
-    assert_eq!(plane.peer_write_register(8, BLOCK, false), verdict(true), "equal ranges");
-    assert_eq!(plane.peer_write_register(10, 1024, false), verdict(true), "covered");
-    assert_eq!(plane.peer_write_register(0, 8 * 1024, false), verdict(false), "only in part");
     let (_, entry, _) = send(&mut plane, 0);
-    assert_eq!(plane.peer_write_register(15, 1024, false), verdict(false), "sent, and not answered");
-    let actions = ack(&mut plane, &entry, Acknowledgement::Written);
-    assert!(actions.decides && actions.complete.is_none());
+    let theirs = slot(plane.peer_write_register(10, 8 * 512, false));
+    assert_eq!(plane.conflicting_write(theirs), Some((8, BLOCK)));
+    assert_eq!(plane.peer_write_continue(theirs), Begin::Wait, "the disk here is not done with ours");
+    let actions = plane.local_done(own, true);
+    assert!(actions.retry && actions.complete.is_none());
+    assert_eq!(plane.peer_write_continue(theirs), Begin::Go(theirs), "not for the answer of the peer");
+    let other = slot(plane.peer_write_register(4, 5 * 512, false));
+    assert_eq!(plane.peer_write_continue(other), Begin::Go(other), "two of them");
+    assert!(plane.peer_write_done(theirs, true).restarted);
+    assert!(plane.take_launchable(0, Stamp::default).is_none(), "the second is at the disk");
+    assert!(plane.log_work_waiting());
+    assert!(plane.peer_write_done(other, true).restarted);
+    assert_eq!(plane.take_launchable(0, Stamp::default), Some(Launched::Again { slot: own, local: true }));
+    assert!(plane.take_launchable(0, Stamp::default).is_none() && !plane.log_work_waiting());
+    let third = slot(plane.peer_write_register(8, BLOCK, false));
+    assert_eq!(plane.peer_write_continue(third), Begin::Wait, "ours is at the disk");
+    assert!(plane.local_done(own, true).retry);
+    assert_eq!(plane.peer_write_continue(third), Begin::Go(third));
+    assert!(plane.peer_write_done(third, true).restarted);
+    assert_eq!(ack(&mut plane, &entry, Acknowledgement::Written).complete, None, "not before it is on our disk after theirs");
     // The peer had written it before it sent this one: they follow each other on both disks.
     let later = slot(plane.peer_write_register(8, BLOCK, false));
-    assert_eq!(plane.peer_write_continue(later), Begin::Wait, "the disk here is not done with the first");
-    assert!(plane.local_done(own, true).retry);
+    assert_eq!(plane.conflicting_write(later), None);
+    assert_eq!(plane.peer_write_continue(later), Begin::Wait);
+    assert_eq!(plane.take_launchable(0, Stamp::default), Some(Launched::Again { slot: own, local: true }));
+    let actions = plane.local_done(own, true);
+    assert!(actions.retry && actions.complete == Some(true));
     assert_eq!(plane.peer_write_continue(later), Begin::Go(later));
     assert_eq!(admit(&mut plane, 8, BLOCK), Admit::Wait, "DP-5");
-    assert!(plane.peer_write_done(later, true).actions.retry);
-    assert_eq!(plane.bitmap.weight(), 0);
+    assert!(plane.peer_write_done(later, true).actions.retry && plane.take_launchable(0, Stamp::default).is_none());
+    assert_eq!((plane.bitmap.weight(), plane.local_references(), plane.in_flight()), (0, 0, 0));
+}
+
+#[test]
+fn dp_3_a_write_that_lost_connection_and_disk_between_ends_all_the_same() {
+    let mut plane = unlogged(dual(true));
+    let own = write(&mut plane, 8);
+    let _ = send(&mut plane, 0);
+    let _ = plane.local_done(own, true);
+    let theirs = slot(plane.peer_write_register(8, BLOCK, false));
+    assert_eq!(plane.peer_write_continue(theirs), Begin::Go(theirs));
+    assert_eq!(plane.take_lost().unwrap().2.complete, None, "its data is being overwritten");
+    let _ = plane.publish(Gate { local: false, local_up_to_date: false, replicate: false, ..dual(true) });
+    assert!(plane.peer_write_done(theirs, true).restarted);
+    assert_eq!(plane.take_launchable(0, Stamp::default), Some(Launched::Again { slot: own, local: false }));
+    assert_eq!(plane.local_done(own, false).complete, Some(false), "no copy is left");
+    assert_eq!((plane.bitmap.weight(), plane.local_references(), plane.in_flight()), (1, 0, 0));
+}
+
+#[test]
+fn a_write_of_the_peer_that_waits_has_its_range() {
+    let mut plane = unlogged(Gate { two_primaries: false, ..dual(false) });
+    let first = slot(plane.peer_write_register(0, BLOCK, false));
+    assert_eq!(plane.peer_write_continue(first), Begin::Go(first));
+    let second = slot(plane.peer_write_register(4, BLOCK, false));
+    assert_eq!(plane.peer_write_continue(second), Begin::Wait);
+    let third = slot(plane.peer_write_register(8, BLOCK, false));
+    assert_eq!(plane.peer_write_continue(third), Begin::Wait, "it meets only the one that waits");
+    assert_eq!(plane.resync_read_begin(9, 512), Begin::Wait);
+    assert_eq!(admit(&mut plane, 10, 512), Admit::Wait);
+    assert!(plane.peer_write_done(first, true).actions.retry);
+    assert_eq!(plane.peer_write_continue(third), Begin::Wait);
+    assert_eq!(plane.peer_write_continue(second), Begin::Go(second));
+    assert!(plane.peer_write_done(second, true).actions.retry);
+    assert_eq!(plane.peer_write_continue(third), Begin::Go(third));
+}
+
+#[test]
+fn a_write_of_the_peer_passes_one_of_ours_that_waits_for_it_behind_the_log() {
+    let mut plane = super::tests::plane(16, 4, Gate { log_activity: true, log_peer_writes: true, ..dual(false) });
+    assert!(matches!(admit(&mut plane, 8, BLOCK), Admit::LogWait(_)));
+    let theirs = slot(plane.peer_write_register(8, BLOCK, false));
+    assert_eq!(plane.peer_write_continue(theirs), Begin::LogWait(theirs));
+    assert!(plane.collect_transaction() && plane.log.seal());
+    plane.transaction_committed();
+    assert_eq!(plane.take_launchable(0, Stamp::default), Some(Launched::Peer(theirs)));
+    assert!(plane.take_launchable(0, Stamp::default).is_none());
+    assert!(plane.peer_write_done(theirs, true).actions.retry);
+    assert!(matches!(plane.take_launchable(0, Stamp::default), Some(Launched::Application(_))));
+}
+
+#[test]
+fn dp_3_a_verdict_about_a_write_that_is_done_here_lets_ours_start_anew_after_a_while() {
+    for verdict in [Verdict::Superseded, Verdict::Retry] {
+        let mut plane = unlogged(dual(false));
+        let own = write(&mut plane, 8);
+        let (_, entry, _) = send(&mut plane, 3);
+        let (_, _, actions) = plane.decided(entry.id, 8, verdict).unwrap();
+        assert_eq!(actions.complete, None);
+        assert!(!plane.restart_forgotten(100, 10), "the disk is not done");
+        assert_eq!(plane.local_done(own, true).complete, None, "nothing covers it");
+        assert!(!plane.restart_forgotten(9, 10));
+        let theirs = slot(plane.peer_write_register(12, BLOCK, false));
+        assert!(!plane.restart_forgotten(100, 10), "after that of the peer");
+        let _ = plane.drop_peer_write(theirs);
+        assert!(plane.restart_forgotten(100, 10) && !plane.restart_forgotten(100, 10));
+        assert!(matches!(plane.take_launchable(0, Stamp::default), Some(Launched::Application(launch)) if launch.slot == own));
+    }
 }
 
 #[test]
@@ -106,8 +188,11 @@ fn wire_19_6_nobody_waits_for_the_epoch_of_a_conflict() {
     let (_, kept, _) = send(&mut plane, 3);
     let (_, lost, _) = send(&mut plane, 3);
     let _ = (plane.local_done(first, true), plane.local_done(second, true));
+    let theirs = slot(plane.peer_write_register(64, BLOCK, false));
     let _ = plane.decided(lost.id, 64, Verdict::Superseded).unwrap();
     plane.epoch_had_conflict(3);
+    assert_eq!(plane.peer_write_continue(theirs), Begin::Go(theirs));
+    let _ = plane.peer_write_done(theirs, true);
     assert!(plane.has_unacknowledged() && plane.oldest_waiting_for_peer().is_some(), "its own answer is missing");
     let _ = ack(&mut plane, &kept, Acknowledgement::Written);
     assert!(!plane.has_unacknowledged() && plane.oldest_waiting_for_peer().is_none(), "TO-3: not for the barrier");

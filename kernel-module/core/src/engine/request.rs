@@ -77,8 +77,8 @@ flags! {
     READING = 27;
     /// To be written again after a write of the peer (DP-3).
     POSTPONED = 28;
-    /// Writes of the peer were turned down because of this one.
-    DECIDES = 29;
+    /// A write of the peer that comes before it is at the local disk or done there: it has to be written once more (DP-3).
+    OVERWRITTEN = 29;
     /// Its epoch had a conflict in it, and may never be acknowledged (wire 19.6).
     UNAWAITED = 30;
 }
@@ -120,6 +120,7 @@ impl Flags {
                 .with(Flags::SENDING)
                 .with(Flags::FROZEN)
                 .with(Flags::POSTPONED)
+                .with(Flags::OVERWRITTEN)
                 .with(Flags::COMPLETED),
         )
     }
@@ -184,7 +185,7 @@ mod tests {
 
     #[test]
     fn completion_waits_for_disk_peer_and_sender() {
-        for blocker in [Flags::LOCAL_PENDING, Flags::NET_QUEUED, Flags::NET_PENDING, Flags::SENDING, Flags::FROZEN, Flags::POSTPONED] {
+        for blocker in [Flags::LOCAL_PENDING, Flags::NET_QUEUED, Flags::NET_PENDING, Flags::SENDING, Flags::FROZEN, Flags::POSTPONED, Flags::OVERWRITTEN] {
             assert!(!blocker.may_complete());
         }
         assert!(Flags::LOCAL_OK.with(Flags::ON_LOG).may_complete());

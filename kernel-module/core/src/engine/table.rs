@@ -223,6 +223,21 @@ impl<S: AsRef<[Entry]> + AsMut<[Entry]>> Table<S> {
         queue.tail = slot;
     }
 
+    /// Puts all of `first` before what is on `queue`.
+    pub fn put_before(&mut self, first: Queue, queue: &mut Queue) {
+        if first.is_empty() {
+            return;
+        }
+        let rest = core::mem::replace(queue, first);
+        if rest.is_empty() {
+            return;
+        }
+        if let Some(last) = self.get_mut(first.tail) {
+            last.next = rest.head;
+        }
+        queue.tail = rest.tail;
+    }
+
     /// Takes the oldest slot off a queue.
     pub fn pop(&mut self, queue: &mut Queue) -> Option<u32> {
         let slot = queue.front()?;
@@ -313,5 +328,17 @@ mod tests {
         }
         assert!(queue.is_empty() && log.is_empty());
         assert_eq!(table.pop(&mut queue), None);
+        let mut first = Queue::new();
+        for slot in [3, 1] {
+            table.push(&mut queue, slot);
+        }
+        table.put_before(first, &mut queue);
+        for slot in [2, 0] {
+            table.push(&mut first, slot);
+        }
+        table.put_before(first, &mut queue);
+        table.push(&mut queue, 4);
+        let order: Vec<u32> = std::iter::from_fn(|| table.pop(&mut queue)).collect();
+        assert_eq!(order, [2, 0, 3, 1, 4]);
     }
 }

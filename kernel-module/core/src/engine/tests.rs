@@ -6,6 +6,7 @@ use super::request::Flags;
 use super::table::{Entry, Operation};
 use super::volume::*;
 use super::volume_log::Launched;
+use super::volume_conflict::Register;
 use super::volume_peer::Begin;
 use crate::activity_log::{self, ActivityLog, Slot};
 use crate::bitmap::{Bitmap, NoMemory, PageStore, PageView, Words};
@@ -281,6 +282,17 @@ fn wr_7_without_current_data_a_write_fails() {
     assert_eq!((plane.in_flight(), plane.bitmap.weight()), (0, 0));
 }
 
+/// A write of the peer arrives and tries to start, once.
+fn peer_write(plane: &mut DataPlane<Heap>, sector: u64, size_bytes: u32, may_set_in_sync: bool) -> Begin {
+    let Register::Slot(slot) = plane.peer_write_register(sector, size_bytes, may_set_in_sync) else { return Begin::NoDisk };
+    let begin = plane.peer_write_continue(slot);
+    if begin == Begin::Wait {
+        let _ = plane.drop_peer_write(slot);
+        let _ = plane.wait_peer();
+    }
+    begin
+}
+
 /// Commits what waits; the slots launched.
 fn commit(plane: &mut DataPlane<Heap>) -> Vec<u32> {
     if plane.collect_transaction() && plane.log.seal() {
@@ -289,7 +301,7 @@ fn commit(plane: &mut DataPlane<Heap>) -> Vec<u32> {
     let next = || Stamp { order: 0, closed: 0 };
     std::iter::from_fn(|| match plane.take_launchable(0, next)? {
         Launched::Application(launch) => Some(launch.slot),
-        Launched::Peer(slot) | Launched::PeerWithoutDisk(slot) => Some(slot),
+        Launched::Peer(slot) | Launched::PeerWithoutDisk(slot) | Launched::Again { slot, .. } => Some(slot),
     })
     .collect()
 }
@@ -407,33 +419,33 @@ fn rx_12_a_write_in_sync_on_both_sides_clears_bits_when_it_completes() {
 #[test]
 fn dp_5_a_write_of_the_peer_waits_for_every_active_write_it_overlaps() {
     let mut plane = unlogged(alone());
-    let first = begun(plane.peer_write_begin(0, BLOCK, false));
-    assert_eq!(plane.peer_write_begin(7, 1024, false), Begin::Wait);
+    let first = begun(peer_write(&mut plane, 0, BLOCK, false));
+    assert_eq!(peer_write(&mut plane, 7, 1024, false), Begin::Wait);
     let end = plane.peer_write_done(first, true);
     assert!(end.actions.retry && !end.in_sync);
     let own = write(&mut plane, 64);
-    assert_eq!(plane.peer_write_begin(64, 512, false), Begin::Wait);
+    assert_eq!(peer_write(&mut plane, 64, 512, false), Begin::Wait);
     assert!(plane.local_done(own, true).retry);
 }
 
 #[test]
 fn er_4_er_5_a_write_of_the_peer_that_fails_sets_bits_and_without_a_disk_it_is_refused() {
     let mut plane = unlogged(connected());
-    let slot = begun(plane.peer_write_begin(0, BLOCK, false));
+    let slot = begun(peer_write(&mut plane, 0, BLOCK, false));
     assert!(!plane.peer_write_done(slot, false).in_sync);
     assert_eq!(plane.bitmap.weight(), 1);
     let _ = plane.publish(Gate { local: false, ..connected() });
-    assert_eq!(plane.peer_write_begin(0, BLOCK, false), Begin::NoDisk);
+    assert_eq!(peer_write(&mut plane, 0, BLOCK, false), Begin::NoDisk);
 }
 
 #[test]
 fn al_8_writes_of_a_peer_without_disk_go_through_the_log() {
     let gate = Gate { log_activity: true, log_peer_writes: true, ..alone() };
     let mut plane = plane(16, 1, gate);
-    let Begin::LogWait(slot) = plane.peer_write_begin(0, BLOCK, false) else { panic!() };
+    let Begin::LogWait(slot) = peer_write(&mut plane, 0, BLOCK, false) else { panic!() };
     assert_eq!(plane.bitmap.weight(), 1);
     assert_eq!(commit(&mut plane), [slot]);
-    assert!(matches!(plane.peer_write_begin(8192, BLOCK, false), Begin::LogWait(_)));
+    assert!(matches!(peer_write(&mut plane, 8192, BLOCK, false), Begin::LogWait(_)));
     assert!(commit(&mut plane).is_empty());
     assert!(plane.peer_write_done(slot, true).actions.retry, "its extent is free for the next");
     let _ = plane.publish(Gate { local: false, ..gate });
@@ -448,19 +460,19 @@ fn rx_12_a_write_of_the_peer_passes_a_resync_request_and_waits_for_its_answer() 
     plane.bitmap.set_bits(0, 2);
     let first = begun(plane.resync_request_begin(0, BLOCK));
     let second = begun(plane.resync_request_begin(8, BLOCK));
-    let early = begun(plane.peer_write_begin(4, BLOCK, true));
+    let early = begun(peer_write(&mut plane, 4, BLOCK, true));
     assert_eq!(plane.resync_write_begin(first), Begin::Wait, "the answer came while an older write is on the disk");
-    assert_eq!(plane.peer_write_begin(0, 512, true), Begin::Wait, "a younger write may not pass the answer");
+    assert_eq!(peer_write(&mut plane, 0, 512, true), Begin::Wait, "a younger write may not pass the answer");
     let _ = plane.peer_write_done(early, true);
     begun(plane.resync_write_begin(first));
     begun(plane.resync_write_begin(second));
     for blocked in [0, 8] {
-        assert_eq!(plane.peer_write_begin(blocked, 512, true), Begin::Wait);
+        assert_eq!(peer_write(&mut plane, blocked, 512, true), Begin::Wait);
     }
     assert_eq!(plane.resync_write_done(first, true).0, 1);
-    assert_eq!(plane.peer_write_begin(4, BLOCK, true), Begin::Wait, "the second is still being written");
+    assert_eq!(peer_write(&mut plane, 4, BLOCK, true), Begin::Wait, "the second is still being written");
     assert_eq!(plane.resync_write_done(second, true).0, 1);
-    let late = begun(plane.peer_write_begin(0, BLOCK, true));
+    let late = begun(peer_write(&mut plane, 0, BLOCK, true));
     assert!(plane.peer_write_done(late, true).in_sync);
 }
 
@@ -481,7 +493,7 @@ fn a_resync_answer_is_found_by_its_exact_range_or_its_sector_alone() {
 fn requests_without_answer_are_forgotten_and_answers_that_wait_are_not() {
     let mut plane = unlogged(target());
     let (answered, _) = (begun(plane.resync_request_begin(0, BLOCK)), begun(plane.resync_request_begin(8, BLOCK)));
-    let blocking = begun(plane.peer_write_begin(0, 512, false));
+    let blocking = begun(peer_write(&mut plane, 0, 512, false));
     assert_eq!(plane.resync_write_begin(answered), Begin::Wait);
     assert_eq!(plane.take_unanswered_resync_request().map(|entry| entry.sector), Some(8));
     assert!(plane.take_unanswered_resync_request().is_none());

@@ -50,6 +50,8 @@ pub struct DataPlane<T: Storage> {
     pub(super) frozen: Queue,
     /// Writes to be done again after a write of the peer (DP-3).
     pub(super) postponed: Queue,
+    /// Some write may have to be written once more after writes of the peer (DP-3).
+    pub(super) overwritten: bool,
     /// The epoch that had a conflict last.
     pub(super) conflict_epoch: Option<u32>,
     /// Registered writes of the peer and resync answers so far: their order.
@@ -136,8 +138,6 @@ pub struct Actions {
     pub retry: bool,
     /// No local I/O is left: whoever drains the disk may go on.
     pub idle: bool,
-    /// The peer has answered for a write because of which writes of its own were turned down: their epochs may be acknowledged.
-    pub decides: bool,
 }
 
 impl Actions {
@@ -207,6 +207,7 @@ impl<T: Storage> DataPlane<T> {
             launchable: Queue::new(),
             frozen: Queue::new(),
             postponed: Queue::new(),
+            overwritten: false,
             conflict_epoch: None,
             arrivals: 0,
             has_waiters: false,
@@ -444,6 +445,8 @@ impl<T: Storage> DataPlane<T> {
         }
         self.set_flags(slot, flags.with_if(Flags::BITS_SET, !ok));
         let mut actions = self.settle(slot);
+        // A write of the peer may wait for just this, although the peer has not answered for ours.
+        actions.retry |= self.gate.two_primaries && self.take_waiters();
         self.drop_local_reference(&mut actions);
         actions
     }
@@ -533,7 +536,6 @@ impl<T: Storage> DataPlane<T> {
             self.count_at_peer(slot, false);
         }
         let mut actions = self.settle(slot);
-        actions.decides = final_answer && flags.has(Flags::DECIDES);
         // A write of the peer that is later than this one may only wait for the local disk now.
         actions.retry |= self.gate.two_primaries && self.take_waiters();
         Ok((slot, actions))

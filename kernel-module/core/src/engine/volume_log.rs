@@ -7,7 +7,7 @@
 //! queue up for the next transaction.
 
 use super::request::Flags;
-use super::table::Operation;
+use super::table::{Operation, Queue};
 use super::volume::{DataPlane, Launch, Stamp, Storage};
 use crate::activity_log::Begin;
 
@@ -26,6 +26,13 @@ pub fn extents(sector: u64, size_bytes: u32) -> (u32, u32) {
 pub enum Launched {
     /// An application write.
     Application(Launch),
+    /// An application write that is to be written to the local disk once more, after a write of the peer.
+    Again {
+        /// Its slot.
+        slot: u32,
+        /// There is a disk; else it ends as if that had failed.
+        local: bool,
+    },
     /// A write of the peer; submit it to the local disk.
     Peer(u32),
     /// A write of the peer, but the local disk is gone: answer P_NEG_ACK.
@@ -48,7 +55,7 @@ impl<T: Storage> DataPlane<T> {
 
     /// Writes wait for a transaction, or for the log writer to start them.
     pub fn log_work_waiting(&self) -> bool {
-        !self.log_waiting.is_empty() || (self.gate.open && !self.launchable.is_empty())
+        self.overwritten || !self.log_waiting.is_empty() || (self.gate.open && !self.launchable.is_empty())
     }
 
     /// Moves waiting writes into the next transaction, oldest first, until it is full or the set is exhausted by
@@ -102,24 +109,30 @@ impl<T: Storage> DataPlane<T> {
 
     /// Takes one write that may run now. `None` when there is none, or while the gate is closed (IO-4).
     pub fn take_launchable(&mut self, now: u32, stamp: impl FnOnce() -> Stamp) -> Option<Launched> {
-        let slot = self.launchable.front()?;
-        let entry = self.table.get(slot);
-        if entry.operation == Operation::PeerWrite {
-            self.table.pop(&mut self.launchable);
+        if let Some(slot) = self.take_overwritten() {
+            return Some(Launched::Again { slot, local: self.gate.local });
+        }
+        // What has to wait lets the others pass: the write of the peer that it waits for may be among them.
+        let mut waiting = Queue::new();
+        let mut found = None;
+        while let Some(slot) = self.table.pop(&mut self.launchable) {
+            let entry = self.table.get(slot);
+            if entry.operation == Operation::PeerWrite || (self.gate.open && !self.meets_peer_write(&entry)) {
+                found = Some((slot, entry.operation));
+                break;
+            }
+            self.table.push(&mut waiting, slot);
+        }
+        self.has_waiters |= self.gate.open && !waiting.is_empty();
+        self.table.put_before(waiting, &mut self.launchable);
+        let (slot, operation) = found?;
+        if operation == Operation::PeerWrite {
             if !self.gate.local {
                 return Some(Launched::PeerWithoutDisk(slot));
             }
             self.local_references += 1;
             return Some(Launched::Peer(slot));
         }
-        if !self.gate.open {
-            return None;
-        }
-        if self.gate.two_primaries && self.meets_peer_write(&entry) {
-            self.has_waiters = true;
-            return None;
-        }
-        self.table.pop(&mut self.launchable);
         self.unlaunched = self.unlaunched.saturating_sub(1);
         Some(Launched::Application(self.launch(slot, now, stamp)))
     }

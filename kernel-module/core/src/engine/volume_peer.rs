@@ -27,18 +27,10 @@ pub enum Begin {
 pub struct PeerWriteEnd {
     /// It was written, and the range is in sync now: answer P_RS_WRITE_ACK.
     pub in_sync: bool,
-    /// Postponed writes of the application start anew: wake the log writer.
+    /// Writes of the application are to be written (again): wake the log writer.
     pub restarted: bool,
     /// Follow-up.
     pub actions: Actions,
-}
-
-fn blocks_peer_write(entry: &Entry) -> bool {
-    match entry.operation {
-        Operation::PeerWrite => true,
-        Operation::ResyncWrite | Operation::VerifyCompare => entry.flags.has(Flags::ARRIVED),
-        other => other.is_application_write(),
-    }
 }
 
 impl<T: Storage> DataPlane<T> {
@@ -75,27 +67,6 @@ impl<T: Storage> DataPlane<T> {
         }
     }
 
-    /// A replicated write has arrived with its data (wire 9.2). `may_set_in_sync` is its dp_flag.
-    pub fn peer_write_begin(&mut self, sector: u64, size_bytes: u32, may_set_in_sync: bool) -> Begin {
-        if !self.gate.local {
-            return Begin::NoDisk;
-        }
-        if self.ranges.find_entry(&self.table, sector, size_bytes, blocks_peer_write).is_some() {
-            return self.wait_peer();
-        }
-        let flags = Flags::NONE.with_if(Flags::MAY_SET_IN_SYNC, may_set_in_sync);
-        let Some(slot) = self.start(Operation::PeerWrite, sector, size_bytes, flags) else {
-            return self.wait_peer();
-        };
-        if self.gate.log_peer_writes && self.gate.log_activity {
-            self.bitmap.set_range(sector, size_bytes);
-            self.table.push(&mut self.log_waiting, slot);
-            return Begin::LogWait(slot);
-        }
-        self.local_references += 1;
-        Begin::Go(slot)
-    }
-
     /// The local disk finished (or failed) a write of the peer (wire 9.3, ER-4).
     pub fn peer_write_done(&mut self, slot: u32, ok: bool) -> PeerWriteEnd {
         let entry = self.table.get(slot);
@@ -109,7 +80,7 @@ impl<T: Storage> DataPlane<T> {
             self.put_extents(entry.sector, entry.size_bytes);
         }
         let mut actions = self.finish(slot);
-        let restarted = !self.postponed.is_empty() && self.restart_postponed(entry.sector, entry.size_bytes);
+        let restarted = self.overwritten | (!self.postponed.is_empty() && self.restart_postponed(entry.sector, entry.size_bytes));
         self.drop_local_reference(&mut actions);
         PeerWriteEnd { in_sync, restarted, actions }
     }
@@ -180,17 +151,21 @@ impl<T: Storage> DataPlane<T> {
         let entry = self.table.get(slot);
         let flags = entry.flags.with(Flags::ARRIVED);
         self.set_flags(slot, flags);
-        // A write of the peer that has its range but came after this answer waits for it.
-        let busy = |other: &Entry| match other.operation {
-            Operation::PeerWrite => !other.flags.has(Flags::WAITS) || other.order < entry.order,
-            operation => operation.is_application_write(),
-        };
-        if self.ranges.find_entry(&self.table, entry.sector, entry.size_bytes, busy).is_some() {
+        if self.is_held_up(&entry) {
             return self.wait_peer();
         }
         self.set_flags(slot, flags.with(Flags::WRITING));
         self.local_references += 1;
         Begin::Go(slot)
+    }
+
+    /// A write is in the way of an answer of the peer. One of the peer that has its range but came after the answer waits for it.
+    pub(super) fn is_held_up(&self, answer: &Entry) -> bool {
+        let busy = |other: &Entry| match other.operation {
+            Operation::PeerWrite => !other.flags.has(Flags::WAITS) || other.order < answer.order,
+            operation => operation.is_application_write(),
+        };
+        self.ranges.find_entry(&self.table, answer.sector, answer.size_bytes, busy).is_some()
     }
 
     /// Target: a resync write ended. Returns the number of bits that came in sync.

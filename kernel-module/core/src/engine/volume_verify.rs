@@ -62,13 +62,16 @@ impl<T: Storage> DataPlane<T> {
 
     /// VerifyS: the answer is here; may the block be read now? From here on later writes of the peer wait.
     pub fn verify_compare_begin(&mut self, slot: u32) -> Begin {
+        if !self.table.get(slot).flags.has(Flags::ARRIVED) {
+            self.stamp_arrival(slot);
+        }
         let entry = self.table.get(slot);
         let flags = entry.flags.with(Flags::ARRIVED);
         self.set_flags(slot, flags);
         if !self.gate.local {
             return Begin::NoDisk;
         }
-        if self.ranges.find(&self.table, entry.sector, entry.size_bytes, is_write).is_some() {
+        if self.is_held_up(&entry) {
             return self.wait_peer();
         }
         self.set_flags(slot, flags.with(Flags::READING));

@@ -24,10 +24,6 @@ struct Epoch {
     number: [u8; 4],
     writes: u32,
     active: u32,
-    /// Writes turned down whose verdict the peer may still be digesting: the acknowledgement waits.
-    withheld: u16,
-    /// Writes were turned down.
-    conflicts: bool,
     closed: bool,
 }
 
@@ -63,9 +59,6 @@ pub struct AfterWrite {
 #[derive(Debug)]
 pub struct ReceiverEpochs {
     ring: [Epoch; RING],
-    /// The oldest epoch that is not acknowledged.
-    unacknowledged: u32,
-    /// The oldest epoch that is not on stable storage.
     oldest: u32,
     current: u32,
     ordering: Ordering,
@@ -84,8 +77,8 @@ impl Default for ReceiverEpochs {
 impl ReceiverEpochs {
     /// One empty epoch.
     pub const fn new() -> Self {
-        const EMPTY: Epoch = Epoch { number: [0; 4], writes: 0, active: 0, withheld: 0, conflicts: false, closed: false };
-        Self { ring: [EMPTY; RING], unacknowledged: 0, oldest: 0, current: 0, ordering: Ordering::Flush, flushing: false, flush_number: 0, flushed: false }
+        const EMPTY: Epoch = Epoch { number: [0; 4], writes: 0, active: 0, closed: false };
+        Self { ring: [EMPTY; RING], oldest: 0, current: 0, ordering: Ordering::Flush, flushing: false, flush_number: 0, flushed: false }
     }
 
     /// The method in force.
@@ -101,7 +94,7 @@ impl ReceiverEpochs {
 
     /// Epochs not acknowledged, the current one included.
     pub const fn open(&self) -> u32 {
-        self.current.wrapping_sub(self.unacknowledged) + 1
+        self.current.wrapping_sub(self.oldest) + 1
     }
 
     fn at(&mut self, epoch: u32) -> &mut Epoch {
@@ -138,23 +131,6 @@ impl ReceiverEpochs {
         } else {
             AfterWrite::default()
         }
-    }
-
-    /// A write was turned down in a conflict of two primaries, and the verdict is queued: it does not count (wire 19.6). The acknowledgement of
-    /// its epoch waits for [`Self::verdict_settled`]: a C peer counts the write until it has dealt with the verdict.
-    pub fn write_turned_down(&mut self, epoch: u32) -> AfterWrite {
-        let entry = self.at(epoch);
-        entry.writes = entry.writes.saturating_sub(1);
-        entry.withheld = entry.withheld.saturating_add(1);
-        entry.conflicts = true;
-        self.write_finished(epoch)
-    }
-
-    /// The peer has dealt with a verdict about a write of this epoch.
-    pub fn verdict_settled(&mut self, epoch: u32) -> AfterWrite {
-        let entry = self.at(epoch);
-        entry.withheld = entry.withheld.saturating_sub(1);
-        AfterWrite { flush: false, progress: entry.withheld == 0 }
     }
 
     /// A P_BARRIER closes the current epoch. Not to be called while [`Self::is_full`].
@@ -207,34 +183,16 @@ impl ReceiverEpochs {
 
     /// Takes the next barrier ack that is due. After the last one [`Self::needs_flush`] may ask for the flush of the next epoch.
     pub fn next_ack(&mut self) -> Option<BarrierAck> {
-        loop {
-            if self.oldest == self.unacknowledged {
-                if self.oldest == self.current || !self.advance().progress {
-                    return None;
-                }
-                self.oldest = self.oldest.wrapping_add(1);
-                self.flushed = false;
-            }
-            let unacknowledged = self.unacknowledged;
-            let Epoch { number, writes, withheld, conflicts, .. } = *self.at(unacknowledged);
-            if withheld > 0 {
-                self.stabilize();
-                return None;
-            }
-            self.unacknowledged = unacknowledged.wrapping_add(1);
-            // One that has lost all its writes is forgotten by the peer.
-            if writes > 0 || !conflicts {
-                return Some(BarrierAck { number, set_size: writes });
-            }
+        let oldest = self.oldest;
+        let Epoch { number, writes, active, closed } = *self.at(oldest);
+        // A flush that is due is not begun here, but by who asks [`Self::needs_flush`].
+        let stable = self.ordering != Ordering::Flush || writes == 0 || self.flushed;
+        if oldest == self.current || !closed || active != 0 || !stable {
+            return None;
         }
-    }
-
-    /// Epochs that are finished let later writes pass, whatever holds their acknowledgement back.
-    fn stabilize(&mut self) {
-        while self.oldest != self.current && self.advance().progress {
-            self.oldest = self.oldest.wrapping_add(1);
-            self.flushed = false;
-        }
+        self.oldest = oldest.wrapping_add(1);
+        self.flushed = false;
+        Some(BarrierAck { number, set_size: writes })
     }
 
     /// Whether the epoch that is oldest now is finished and has to be flushed; starts that flush.
@@ -250,7 +208,6 @@ impl ReceiverEpochs {
         }
         let next = self.current.wrapping_add(1);
         self.oldest = next;
-        self.unacknowledged = next;
         self.current = next;
         self.flushing = false;
         self.flushed = false;
@@ -294,28 +251,21 @@ mod tests {
     }
 
     #[test]
-    fn a_write_turned_down_is_not_counted_and_holds_the_acknowledgement_back_but_no_write() {
+    fn epochs_that_were_finished_before_flushes_came_into_force_are_flushed() {
         let mut epochs = ReceiverEpochs::new();
-        let _ = epochs.set_ordering(Ordering::Drain);
-        let (a, b) = (epochs.write_received(), epochs.write_received());
-        let _ = epochs.write_finished(a.epoch);
-        let _ = epochs.write_turned_down(b.epoch);
-        assert!(epochs.barrier([1; 4]).progress);
-        assert!(epochs.next_ack().is_none(), "the peer may still count it");
-        let c = epochs.write_received();
-        assert!(c.submit, "later writes pass");
-        let _ = epochs.write_turned_down(c.epoch);
-        assert!(epochs.barrier([2; 4]).progress);
-        assert!(epochs.next_ack().is_none());
-        let d = epochs.write_received();
-        assert!(d.submit);
-        let _ = epochs.barrier([3; 4]);
-        assert!(epochs.write_finished(d.epoch).progress);
-        assert!(epochs.verdict_settled(c.epoch).progress);
-        assert!(epochs.next_ack().is_none(), "in order");
-        assert!(epochs.verdict_settled(b.epoch).progress);
-        assert_eq!(drain_acks(&mut epochs), [(1, 1), (3, 1)], "the second has lost all its writes: the peer has forgotten it");
-        assert_eq!(epochs.open(), 1);
+        let _ = epochs.set_ordering(Ordering::None);
+        let first = epochs.write_received();
+        let _ = epochs.barrier([1; 4]);
+        let second = epochs.write_received();
+        let _ = epochs.barrier([2; 4]);
+        assert_eq!(epochs.write_finished(second.epoch), AfterWrite::default());
+        let _ = epochs.set_ordering(Ordering::Flush);
+        assert!(epochs.write_finished(first.epoch).flush);
+        assert!(epochs.flushed().progress);
+        assert_eq!(drain_acks(&mut epochs), [(1, 1)]);
+        assert!(epochs.needs_flush(), "the second");
+        assert!(epochs.flushed().progress);
+        assert_eq!(drain_acks(&mut epochs), [(2, 1)]);
     }
 
     #[test]
