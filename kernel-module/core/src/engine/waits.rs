@@ -116,14 +116,14 @@ fn classify(entry: &Entry) -> Option<(Kind, For)> {
     let flags = entry.flags;
     let net = For::default()
         .with_if(For::SENDING, flags.has(Flags::NET_QUEUED.with(Flags::SENDING)))
-        .with_if(For::PEER, flags.has(Flags::NET_PENDING));
+        .with_if(For::PEER, flags.has(Flags::NET_PENDING.with(Flags::POSTPONED)));
     Some(match entry.operation {
         Operation::Write | Operation::Discard | Operation::WriteZeroes if flags.has(Flags::COMPLETED) => {
             (Kind::Unconfirmed, For::BARRIER)
         }
         Operation::Write | Operation::Discard | Operation::WriteZeroes => {
             let all = net
-                .with_if(For::DISK, flags.has(Flags::LOCAL_PENDING))
+                .with_if(For::DISK, flags.has(Flags::LOCAL_PENDING.with(Flags::OVERWRITTEN)))
                 .with_if(For::SUSPENSION, flags.has(Flags::FROZEN));
             // Admitted and not launched: what it lacks is its extent of the log, or an open gate after it.
             (Kind::Write, if all == For::default() { For::LOG } else { all })
