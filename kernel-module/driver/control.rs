@@ -87,6 +87,7 @@ fn gate(control: &Control, volume: &Volume, open: bool) -> Gate {
         want_write_ack: protocol == 3 || in_sync_states,
         log_activity: updates && !volume.log_suspended, // AL-7
         log_peer_writes: state.pdsk < Disk::Inconsistent,
+        log_until_stored: volume.disk.as_ref().is_some_and(|disk| disk.still_primary),
         suspended: state.is_suspended(),
         two_primaries: control.net.as_ref().is_some_and(|net| net.two_primaries()),
         resolver: control.resolver,

@@ -106,8 +106,13 @@ impl Resource {
             Effects::NEW_CURRENT_UUID => self.rotate_uuid(number),
             Effects::WRITE_BITMAP | Effects::WRITE_CHANGED_BITMAP => {
                 let written = self.write_bitmap(number).is_ok();
-                if let Some(disk) = self.control.lock().volume(number).and_then(|volume| volume.disk.as_mut()).filter(|_| written) {
+                let mut control = self.control.lock();
+                let marked = control.volume(number).and_then(|volume| volume.disk.as_mut()).filter(|disk| written && disk.still_primary);
+                if let Some(disk) = marked {
                     disk.still_primary = false;
+                    if let Some(index) = control.index(number) {
+                        super::control::publish(&control, index, true);
+                    }
                 }
             }
             Effects::SEND_STATE => {

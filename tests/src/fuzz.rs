@@ -93,32 +93,49 @@ fn packet(command: Command, version: u32, body: &[u8]) -> Option<()> {
     Some(())
 }
 
-/// The attributes of a request: containers with options, read as the driver reads them.
+/// Containers of a request that are looked at; the driver asks for one or two.
+const CONTAINERS: usize = 4;
+
+/// The attributes of a request: containers with options, read as the driver reads them. The number of a container says what is in it.
 pub fn netlink(bytes: &[u8]) {
-    for attribute in Attributes::new(bytes).flatten() {
+    for attribute in Attributes::new(bytes).flatten().take(CONTAINERS) {
         let _ = (attribute.u8(), attribute.u32(), attribute.u64(), attribute.string());
-        for inner in attribute.inner().take(1000).flatten() {
+        for inner in attribute.inner().take(100).flatten() {
             let _ = (inner.u8(), inner.u32(), inner.u64(), inner.string());
         }
-        let mut disk = DiskConf::default();
-        if disk.read(attribute.payload, false).is_ok() && disk != DiskConf::default() {
-            let mut again = DiskConf::default();
-            // what is written has the devices, as an ATTACH has
-            written(|writer| disk.write(writer), |payload| again.read(payload, true).is_ok());
-            assert_eq!(again, disk);
+        match attribute.number % 3 {
+            0 => disk_options(attribute.payload),
+            1 => resource_options(attribute.payload),
+            _ => net_options(attribute.payload),
         }
-        let mut net = NetConf::default();
-        if net.read(attribute.payload).is_ok() && net != NetConf::default() {
-            let mut again = NetConf::default();
-            written(|writer| net.write(writer, true), |payload| again.read(payload).is_ok());
-            assert_eq!(again, net);
-        }
-        let mut options = ResourceOptions::default();
-        if options.read(attribute.payload).is_ok() && options != ResourceOptions::default() {
-            let mut again = ResourceOptions::default();
-            written(|writer| options.write(writer), |payload| again.read(payload).is_ok());
-            assert_eq!(again, options);
-        }
+    }
+}
+
+fn disk_options(payload: &[u8]) {
+    let mut disk = DiskConf::default();
+    if disk.read(payload, false).is_ok() && disk != DiskConf::default() {
+        let mut again = DiskConf::default();
+        // what is written has the devices, as an ATTACH has
+        written(|writer| disk.write(writer), |payload| again.read(payload, true).is_ok());
+        assert_eq!(again, disk);
+    }
+}
+
+fn net_options(payload: &[u8]) {
+    let mut net = NetConf::default();
+    if net.read(payload).is_ok() && net != NetConf::default() {
+        let mut again = NetConf::default();
+        written(|writer| net.write(writer, true), |payload| again.read(payload).is_ok());
+        assert_eq!(again, net);
+    }
+}
+
+fn resource_options(payload: &[u8]) {
+    let mut options = ResourceOptions::default();
+    if options.read(payload).is_ok() && options != ResourceOptions::default() {
+        let mut again = ResourceOptions::default();
+        written(|writer| options.write(writer), |payload| again.read(payload).is_ok());
+        assert_eq!(again, options);
     }
 }
 
@@ -138,22 +155,24 @@ pub fn metadata(bytes: &[u8]) {
         return superblock(*first, rest);
     }
     let geometry = Geometry { stripes: 1 + u32::from(first >> 2 & 3), stripe_size_4k: 8 };
-    let mut ring: Vec<[u8; BLOCK_BYTES]> = Vec::new();
-    for piece in rest.chunks(512).take(4) {
-        let mut block = [0xff; BLOCK_BYTES];
+    let mut ring = [[0xff; BLOCK_BYTES]; 4];
+    let mut count = 0;
+    for (piece, block) in rest.chunks(512).zip(&mut ring) {
         block[..piece.len()].copy_from_slice(piece);
         if first & 0x80 == 0 {
             block[..4].copy_from_slice(&[0x69, 0xcb, 0x65, 0xa2]);
             block[8..12].fill(0);
-            let crc = crc32c(0, &block);
+            let crc = crc32c(0, block);
             block[8..12].copy_from_slice(&crc.to_be_bytes());
         }
-        ring.push(block);
+        count += 1;
     }
-    let kinds: Vec<log_block::Kind> = ring.iter().map(|block| log_block::kind(block)).collect();
+    let ring = &ring[..count];
+    let mut kinds = [log_block::Kind::Invalid; 4];
+    kinds.iter_mut().zip(ring).for_each(|(kind, block)| *kind = log_block::kind(block));
     let which = |position: u32| position as usize % ring.len().max(1);
     let at = |position: u32| ring.get(which(position));
-    let survey = log_block::survey(&geometry, |position| kinds.get(which(position)).copied().unwrap_or(log_block::Kind::Invalid));
+    let survey = log_block::survey(&geometry, |position| kinds[..count].get(which(position)).copied().unwrap_or(log_block::Kind::Invalid));
     let Ok(survey) = survey else { return };
     let mut slots = [FREE; 1024];
     for position in survey.positions(&geometry) {

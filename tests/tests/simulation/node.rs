@@ -307,6 +307,7 @@ impl Node {
             want_write_ack: options.protocol == 3 || in_sync_states,
             log_activity: !self.log_suspended,
             log_peer_writes: state.pdsk < DiskState::Inconsistent,
+            log_until_stored: self.still_primary,
             suspended: state.is_suspended(),
             two_primaries: false,
             max_in_flight: 1000,
@@ -433,6 +434,7 @@ impl Node {
             Effects::WRITE_BITMAP | Effects::WRITE_CHANGED_BITMAP => {
                 self.write_bitmap(env);
                 self.still_primary = false;
+                self.publish(&env.options, true);
             }
             Effects::GREET_ATTACHED_PEER | Effects::ANNOUNCE_ATTACH => {
                 self.send_uuids();

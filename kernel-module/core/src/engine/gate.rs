@@ -33,6 +33,9 @@ pub struct Gate {
     pub log_activity: bool,
     /// The peer has no usable disk while the node writes for it: peer writes use the log too (AL-8).
     pub log_peer_writes: bool,
+    /// The superblock still says Primary until the bitmap of a change is on disk: writes of the peer use the log as before, for bits that were
+    /// set when they arrived may be in memory alone.
+    pub log_until_stored: bool,
     /// I/O is suspended: requests that lose their connection stay frozen (EP-6).
     pub suspended: bool,
     /// on-no-data-accessible is suspend-io, and there was good data when the state last changed: what finds none now is frozen instead of

@@ -609,6 +609,16 @@ fn al_8_a_block_that_a_diskless_peer_writes_is_noted_when_it_arrives() {
 }
 
 #[test]
+fn al_8_the_log_covers_writes_of_the_peer_until_the_bitmap_is_on_disk() {
+    let gate = Gate { log_activity: true, log_until_stored: true, ..alone() };
+    let mut plane = plane(16, 4, gate);
+    assert!(matches!(peer_write(&mut plane, 0, BLOCK, false), Begin::LogWait(_)));
+    assert_eq!(plane.bitmap.weight(), 0, "the peer has a disk of its own again");
+    let _ = plane.publish(Gate { log_until_stored: false, ..gate });
+    assert!(matches!(peer_write(&mut plane, 8192, BLOCK, false), Begin::Go(_)));
+}
+
+#[test]
 fn the_peer_owes_an_answer_until_the_epoch_is_acknowledged() {
     let mut plane = unlogged(connected());
     let slot = write(&mut plane, 0);

@@ -131,13 +131,7 @@ impl<T: Storage> DataPlane<T> {
             self.note_overwritten(&entry);
         }
         self.set_flags(slot, entry.flags.without(Flags::WAITS));
-        if self.gate.log_peer_writes && self.gate.log_activity {
-            self.bitmap.set_range(entry.sector, entry.size_bytes);
-            self.table.push(&mut self.log_waiting, slot);
-            return Begin::LogWait(slot);
-        }
-        self.local_references += 1;
-        Begin::Go(slot)
+        self.log_or_go(slot, entry.sector, entry.size_bytes)
     }
 
     /// The peer will have the local writes that overlap after this one of its own: they are to be on our disk after it as well.

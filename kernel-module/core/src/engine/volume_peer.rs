@@ -67,6 +67,19 @@ impl<T: Storage> DataPlane<T> {
         }
     }
 
+    /// AL-8: where a write of the peer goes that may begin.
+    pub(super) fn log_or_go(&mut self, slot: u32, sector: u64, size_bytes: u32) -> Begin {
+        if self.gate.log_activity && self.gate.log_peer_writes {
+            self.bitmap.set_range(sector, size_bytes);
+        }
+        if self.gate.log_activity && (self.gate.log_peer_writes || self.gate.log_until_stored) {
+            self.table.push(&mut self.log_waiting, slot);
+            return Begin::LogWait(slot);
+        }
+        self.local_references += 1;
+        Begin::Go(slot)
+    }
+
     /// The local disk finished (or failed) a write of the peer (wire 9.3, ER-4).
     pub fn peer_write_done(&mut self, slot: u32, ok: bool) -> PeerWriteEnd {
         let entry = self.table.get(slot);
