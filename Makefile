@@ -101,7 +101,7 @@ torture: all ## random I/O under faults for MINUTES (10): PAIRING=rust-rust|rust
 fuzz: ## libFuzzer on the decoders and the configuration parser: RUNS (10^8) each, needs cargo-fuzz and a nightly compiler
 	@cd fuzz && for target in wire netlink metadata configuration; do mkdir -p target/found/$$target; \
 		nice cargo +nightly fuzz run -s none $$target target/found/$$target corpus/$$target -- \
-		-runs=$(or $(RUNS),100000000) -max_len=256 -entropic=0 -max_total_time=$(or $(SECONDS),0) || exit; done
+		-runs=$(or $(RUNS),100000000) -max_len=$$([ $$target = configuration ] && echo 600 || echo 256) -entropic=0 -max_total_time=$(or $(SECONDS),0) || exit; done
 
 demo: all testbed ## two machines: full sync, role switch, a lost node and its return
 	@$(CARGO_TARGET)/debug/testbed demo $(if $(KEEP),--keep)
