@@ -139,6 +139,7 @@ fn handle(resource: &Arc<Resource>, link: &Link, head: &[u8]) -> Result<Command,
 fn dispatch(resource: &Arc<Resource>, command: Command, volume: u16, body: &[u8]) -> Result<(), &'static str> {
     match command {
         Command::Ping => {
+            note_possible_ends(resource);
             send_meta(resource, Command::PingAck);
             Ok(())
         }
@@ -153,6 +154,14 @@ fn dispatch(resource: &Arc<Resource>, command: Command, volume: u16, body: &[u8]
             device.saw_sequence(ack.sequence);
             outcome
         }
+    }
+}
+
+/// A target asks once more before it ends a resync (TO-4). If the connection is lost before it reports the end, nobody knows whether it did.
+fn note_possible_ends(resource: &Arc<Resource>) {
+    let mut control = resource.control.lock();
+    for volume in control.volumes.iter_mut().filter(|volume| matches!(volume.state.conn, Conn::SyncSource | Conn::PausedSyncS)) {
+        volume.may_be_finished |= volume.device.plane.lock().core.bitmap.weight() == 0;
     }
 }
 

@@ -253,6 +253,8 @@ impl Resource {
         // The ring is initialized whenever a disk is attached, so numbers start anew: a first block that a power cut tears is then the
         // one at the start of the ring, which apply-al accepts (metadata.md 6.2).
         let log = ActivityLog::new(LogSlots::new(extents as usize)?);
+        // A transaction of the log before is over.
+        let _one_at_a_time = device.log.lock();
         let mut plane = device.plane.lock();
         let Plane { core, .. } = &mut *plane;
         let old_bitmap = core::mem::replace(&mut core.bitmap, Bitmap::new(pages, sectors));

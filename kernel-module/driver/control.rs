@@ -114,11 +114,28 @@ fn wait_for_lost_peer(control: &Control, old: &State, new: &State) -> Result<(),
     if promoted && ending { Err(Refusal::InTransientState) } else { Ok(()) }
 }
 
+/// A source is lost to a target that may have ended the resync: it counts as finished here too. Otherwise both could go on from the same
+/// generation, and the next handshake would not see that both did.
+fn settle_possible_end(volume: &mut Volume, new: State) -> State {
+    if !core::mem::take(&mut volume.may_be_finished) || !matches!(volume.state.conn, Conn::SyncSource | Conn::PausedSyncS) {
+        return new;
+    }
+    if new.conn >= Conn::Connected {
+        volume.may_be_finished = matches!(new.conn, Conn::SyncSource | Conn::PausedSyncS);
+        return new;
+    }
+    if let Some(disk) = volume.disk.as_mut() {
+        disk.uuids.clear_bitmap();
+    }
+    State { pdsk: Disk::DUnknown, ..new }
+}
+
 impl Resource {
     /// Puts a new vector in force: the only place where a state is assigned.
     fn assign(&self, control: &mut Control, index: usize, new: State) -> Result<(), Refusal> {
-        let Some(volume) = control.volumes.get(index) else { return Err(Refusal::IsDiskless) };
+        let Some(volume) = control.volumes.get_mut(index) else { return Err(Refusal::IsDiskless) };
         let old = volume.state;
+        let new = settle_possible_end(volume, new);
         let free = volume.uuids().bitmap == 0;
         let facts = EffectFacts { bitmap_uuid_free: free && volume.disk.is_some(), version: control.version };
         let mut effects = effects::effects_with(&old, &new, &facts);

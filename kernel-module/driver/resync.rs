@@ -284,7 +284,7 @@ impl Resource {
             let mut control = self.control.lock();
             let Some(volume) = control.volume(number) else { return };
             let left = volume.device.plane.lock().core.bitmap.weight();
-            volume.target_finished = volume.state.conn == Conn::SyncSource && left > volume.resync.failed_bits;
+            volume.target_finished = matches!(volume.state.conn, Conn::SyncSource | Conn::PausedSyncS) && left > volume.resync.failed_bits;
             if volume.target_finished {
                 // The acknowledgements travel on the other socket; the worker looks again.
                 return;

@@ -43,6 +43,8 @@ pub(crate) struct Volume {
     pub(crate) progress_shown: (u64, u64),
     /// The target has reported the end of the resync; some of its acknowledgements are still on their way.
     pub(crate) target_finished: bool,
+    /// This source has answered a ping while no bit was left: that may be all the target waits for to end the resync.
+    pub(crate) may_be_finished: bool,
     /// A resync is about to start, as source or not: the worker asks the helper first (RS-2).
     pub(crate) starting: Option<bool>,
     /// Size of the device in sectors.
@@ -114,6 +116,7 @@ impl Volume {
             consider_resync: false,
             starting: None,
             target_finished: false,
+            may_be_finished: false,
             progress_shown: (0, 0),
             sectors: 0,
             receiving: None,

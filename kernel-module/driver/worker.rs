@@ -8,6 +8,7 @@ use super::prelude::*;
 use super::queue::Outgoing;
 use super::resource::{AfterChange, Resource};
 use drbd_core::md::Uuids;
+use drbd_core::state::effects::reported;
 use drbd_core::state::{Conn, Disk, Effects, Request, Role};
 use drbd_core::wire::params::{uuid_flags, UuidsPacket};
 
@@ -116,8 +117,10 @@ impl Resource {
                 }
             }
             Effects::SEND_STATE => {
-                let version = self.control.lock().version;
-                self.send(number, super::packets::state(version, number, &change.new));
+                let mut control = self.control.lock();
+                let version = control.version;
+                let state = control.volume(number).map_or(change.new, |volume| reported(&change.new, &volume.state));
+                self.send(number, super::packets::state(version, number, &state));
             }
             Effects::CHECK_DEPENDENCIES => super::dependencies::reconsider(),
             Effects::RESYNC_GROWN_AREA => self.fill_remembered_area(number),
@@ -159,7 +162,7 @@ impl Resource {
             self.send(number, super::packets::sizes(version, features, volume));
         }
         self.send(number, super::packets::uuids(version, volume, false, 0));
-        self.send(number, super::packets::state(version, number, state));
+        self.send(number, super::packets::state(version, number, &reported(state, &volume.state)));
     }
 
     /// AC-6, UU-9.

@@ -60,6 +60,8 @@ impl Node {
                 log_block::apply(&block, &mut slots);
             }
         }
+        let extents: Vec<u32> = slots.iter().copied().filter(|extent| *extent != FREE).collect();
+        self.note(format!("log replayed: flags {:#x}, extents {extents:?}", found.flags));
         if found.flags & flags::PRIMARY != 0 {
             for extent in slots.iter().filter(|extent| **extent != FREE) {
                 self.mark_extent(*extent as usize);
@@ -121,6 +123,7 @@ impl Node {
                 self.plane.bitmap.load_page(page, &bytes);
             }
         }
+        self.stale_bits = self.uuids.bitmap == 0 && self.plane.bitmap.weight() > 0;
         self.uuids.set_primary(self.state.role == Role::Primary);
         let end = attach::conclude(&self.state, attach::found(found.flags, self.state.pdsk, Fencing::DontCare));
         if end.negotiates {

@@ -7,7 +7,7 @@ use drbd_core::engine::volume_peer::Begin;
 use drbd_core::handshake::compare::Correction;
 use drbd_core::handshake::report::{interpret, Meaning, ReportFacts};
 use drbd_core::handshake::uuids::{self, OwnFlags, UuidsFacts, UuidsVerdict};
-use drbd_core::handshake::{adopt, decide, must_repeat, resync_end, Action, AdoptFacts, Adoption, Policies, Situation};
+use drbd_core::handshake::{adopt, decide_with, must_repeat, resync_end, Action, AdoptFacts, Adoption, Reason, Situation};
 use drbd_core::md::{flags, Uuids};
 use drbd_core::resync::{next_request, Limits};
 use drbd_core::state::effects::md_flags;
@@ -30,16 +30,18 @@ impl Node {
     pub fn send_uuids(&mut self) {
         if self.state.sends_uuids() {
             let packet = self.own_uuids();
+            self.told_bits = packet.dirty_bits;
             self.enqueue_packet(Command::Uuids, &packet.encode());
         }
     }
 
-    fn protocol(env: &Env, discard_my_data: bool) -> Protocol<'static> {
+    fn protocol(&self, env: &Env, discard_my_data: bool) -> Protocol<'static> {
+        let policies = env.settings.policies(self.me);
         Protocol {
             protocol: env.options.protocol,
-            after_sb_0p: 0,
-            after_sb_1p: 0,
-            after_sb_2p: 0,
+            after_sb_0p: policies.after_sb_0p,
+            after_sb_1p: policies.after_sb_1p,
+            after_sb_2p: policies.after_sb_2p,
             discard_my_data,
             dry_run: false,
             two_primaries: false,
@@ -52,7 +54,7 @@ impl Node {
         self.resolver = resolver;
         self.receiver = Receiver::Serving;
         let mut out = [0; Protocol::MAX_BYTES];
-        let length = Self::protocol(env, self.discard_my_data).encode(VERSION, &mut out);
+        let length = self.protocol(env, self.discard_my_data).encode(VERSION, &mut out);
         self.transmit(env, Stream::Data, Self::packet(Command::Protocol, &out[..length], 0, Vec::new()));
         let sizes = Sizes {
             disk_sectors: if self.attached { SECTORS } else { 0 },
@@ -66,6 +68,7 @@ impl Node {
         let length = sizes.encode(&mut out);
         self.transmit(env, Stream::Data, Self::packet(Command::Sizes, &out[..length], 0, Vec::new()));
         if self.state.sends_uuids() {
+            self.told_bits = self.own_uuids().dirty_bits;
             let packet = self.own_uuids().encode();
             self.transmit(env, Stream::Data, Self::packet(Command::Uuids, &packet, 0, Vec::new()));
         }
@@ -80,7 +83,7 @@ impl Node {
         match command {
             Command::Protocol => {
                 let peer = Protocol::decode(command, VERSION, body).unwrap();
-                drbd_core::handshake::protocol::match_protocol(&Self::protocol(env, false), &peer).unwrap();
+                drbd_core::handshake::protocol::match_protocol(&self.protocol(env, false), &peer).unwrap();
             }
             Command::Sizes => assert!([0, SECTORS].contains(&Sizes::decode(FEATURES, body).unwrap().disk_sectors)),
             Command::Uuids => {
@@ -120,8 +123,14 @@ impl Node {
 
     fn compare(&mut self, env: &mut Env, peer: &State, peer_disk: DiskState) -> Action {
         let packet = self.peer_uuids.unwrap();
-        let decision = decide(&Situation {
-            own: uuids::peer_side(&self.own_uuids(), self.state.role),
+        let mut own = uuids::peer_side(&self.own_uuids(), self.state.role);
+        if self.state.conn < Conn::Connected || self.state.disk == DiskState::Negotiating {
+            // HS-12: what the peer was told decides on both nodes.
+            own.dirty_bits = self.told_bits;
+        }
+        let may_demote = self.may_lose_role();
+        let situation = Situation {
+            own,
             peer: uuids::peer_side(&packet, peer.role),
             own_disk: match (self.state.disk, self.found) {
                 (DiskState::Negotiating, Some(found)) => found.0,
@@ -132,9 +141,13 @@ impl Node {
             version: VERSION,
             features: FEATURES,
             resolver: self.resolver,
-            policies: Policies::default(),
+            policies: env.settings.policies(self.me),
             dry_run: false,
-        });
+        };
+        let decision = decide_with(&situation, may_demote);
+        crate::settings::mark_decision(&situation, &decision);
+        let bits = (situation.own.dirty_bits, situation.peer.dirty_bits);
+        env.oracle.say(format_args!("n{} {:?} against {:?}, bits {bits:?}, resolver {}, {:?}", self.me, self.state.role, peer.role, self.resolver, situation.policies));
         self.note(format!("rule {} {:?}", decision.comparison.rule, decision.action));
         env.oracle.say(format_args!("n{} rule {}: own {:x?} peer {:x?}", self.me, decision.comparison.rule, self.uuids.to_array(), packet.uuids));
         match decision.comparison.correction {
@@ -145,7 +158,10 @@ impl Node {
             }
             Correction::Peer(set) => self.peer_uuids = Some(UuidsPacket { uuids: set.to_array(), ..packet }),
         }
-        if decision.solved_manually {
+        if decision.demote && !self.lose_role(env) {
+            return Action::Refuse(Reason::SplitBrain);
+        }
+        if decision.solved_manually || decision.solved_automatically {
             env.oracle.discards(if matches!(decision.action, Action::Target { .. }) { self.me } else { 1 - self.me });
         }
         if matches!(decision.action, Action::Source { full: true } | Action::Target { full: true }) {

@@ -4,16 +4,21 @@
 //!
 //! # Fault model
 //!
-//! What can happen, each at any step, drawn by the seed: the cable is cut, and of the messages on their way those up to any point arrive, or
-//! none (then the loss is noticed late); a node loses power, between two steps or at any write of metadata; the other one may be without power
+//! What can happen, each at any step, drawn by the seed: the cable is cut, and of the bytes on their way in each of the four streams those up to
+//! any one arrive, so that a packet or its header may be there in part, or none (then the loss is noticed late); a node hears nothing any
+//! more, until it does, or a write or a ping times out on either side; a node loses power, between two steps or at any write of metadata; the other one may be without power
 //! already. Of the writes that a disk has not been told to flush each is then on the platter, or not, or up to any 512-byte sector, or
 //! in any sectors; a flush and a write with FUA keep their word, and a sector is never torn. A disk fails and is given up, one at a time and only
-//! while the other is good. The administrator promotes, demotes, disconnects, connects, detaches and attaches at any moment. The
-//! protocol, the order of epochs, the place of the metadata, the sizes of log, epochs and requests and the coding of the bitmap are drawn by the seed as well.
+//! while the other is good. The administrator promotes, demotes, disconnects, connects, detaches and attaches at any moment, and pauses a
+//! resync and lets it go on, as another device of resync-after does.
 //!
-//! What need not be survived: the loss of the only good copy, two nodes promoted without knowing of each other and nobody who tells the administrator,
-//! a disk that lies about a flush or gives back other data than was written. Not part of the model: policies after a split brain and fencing
-//! (`handshake_matrix` has those), disks that hang (`tests/vm`), data damaged on its way.
+//! Drawn by the seed as well: the protocol, the order of epochs, the place of the metadata, the sizes of log, epochs and requests and the coding
+//! of the bitmap; in three runs of four the policies after a split brain with none, one and two Primaries, always-asbp and rr-conflict.
+//!
+//! What need not be survived: the loss of the only good copy, two nodes promoted without knowing of each other and nobody who tells the administrator
+//! (a source that loses power just after it has let the target finish, and goes on alone, is such a node too), a disk that lies about a flush or
+//! gives back other data than was written. Not part of the model: fencing and suspended I/O, single disk errors, disks that hang and
+//! congestion (`tests/vm`), data damaged on its way; two Primaries have a model of their own (`conflicts`).
 //!
 //! Coverage marks ([`marks`]) show that every fault came about and that every edge of the state vector that these nodes can take was taken.
 //!
@@ -37,6 +42,7 @@ mod random;
 mod receiver;
 mod requests;
 mod sender;
+mod settings;
 mod world;
 
 use node::Duties;
@@ -60,6 +66,11 @@ const ALL_DUTIES: Duties = Duties {
 /// Steps with faults in a run.
 const STEPS: u32 = 1200;
 
+/// One run in four keeps to the defaults.
+fn has_settings(seed: u64) -> bool {
+    seed % 4 != 0 && number("SIMULATION_PLAIN").is_none()
+}
+
 /// Runs a seed; the trace when something did not hold.
 fn run(plan: &Plan) -> Result<Summary, String> {
     let mut world = World::new(plan);
@@ -73,7 +84,7 @@ fn number(name: &str) -> Option<u64> {
 #[test]
 fn no_history_loses_a_completed_write_or_leaves_the_disks_different() {
     if let Some(seed) = number("SIMULATION_SEED") {
-        let plan = Plan { seed, steps: STEPS, duties: ALL_DUTIES, verbose: true };
+        let plan = Plan { seed, steps: STEPS, duties: ALL_DUTIES, settings: has_settings(seed), verbose: true };
         run(&plan).unwrap_or_else(|trace| panic!("{trace}"));
         return;
     }
@@ -88,7 +99,7 @@ fn no_history_loses_a_completed_write_or_leaves_the_disks_different() {
                 if seed >= seeds {
                     break;
                 }
-                let plan = Plan { seed, steps: STEPS, duties: ALL_DUTIES, verbose: false };
+                let plan = Plan { seed, steps: STEPS, duties: ALL_DUTIES, settings: has_settings(seed), verbose: false };
                 let summary = run(&plan).unwrap_or_else(|trace| {
                     let command = "cargo test -p drbd-tests --test simulation no_history -- --nocapture";
                     panic!("{trace}\nrepeat with: SIMULATION_SEED={seed} {command}")
@@ -106,13 +117,43 @@ fn no_history_loses_a_completed_write_or_leaves_the_disks_different() {
     assert!(acked > seeds * 10 && crashes > seeds / 2, "{acked} writes, {crashes} crashes: the runs prove little");
 }
 
+/// Seeds in which something did not hold once, without and with settings: a bit lost when a peer attached (74196), generations that parted unseen
+/// at the end of a resync (26636), a report that took back a failed disk (68014, 80769), a split brain with two sources (53563), and
+/// administrators who could not bring the nodes together.
+const KEPT: [(u64, bool); 11] = [
+    (74_196, false),
+    (139_215, false),
+    (136_443, false),
+    (26_228, false),
+    (26_636, false),
+    (2510, true),
+    (4429, true),
+    (19_209, true),
+    (53_563, true),
+    (68_014, true),
+    (80_769, true),
+];
+
+#[test]
+fn seeds_that_failed_once_hold() {
+    for (seed, settings) in KEPT {
+        let plan = Plan { seed, steps: STEPS, duties: ALL_DUTIES, settings, verbose: false };
+        run(&plan).unwrap_or_else(|trace| panic!("{trace}\nseed {seed}, settings {settings}"));
+    }
+}
+
 /// Edges that ten thousand seeds take; more may come, none may be lost.
 const EDGES: &str = include_str!("edges.txt");
 
 fn check_marks() {
     let missing = marks::missing_faults();
     assert!(missing.is_empty(), "faults that never came about: {missing:?}");
+    let missing = marks::missing_outcomes();
+    assert!(missing.is_empty(), "settings that never decided anything: {missing:?}");
     let taken = marks::edges();
+    if number("SIMULATION_EDGES").is_some() {
+        println!("{}", taken.join("\n"));
+    }
     let lost: Vec<&str> = EDGES.lines().filter(|line| !taken.iter().any(|edge| edge == line)).collect();
     assert!(lost.is_empty(), "edges that were never taken: {lost:?}\nall that were:\n{}", taken.join("\n"));
 }
@@ -121,28 +162,37 @@ fn check_marks() {
 fn caught_without(forget: impl Fn(&mut Duties), seeds: std::ops::Range<u64>) -> Option<u64> {
     let mut duties = ALL_DUTIES;
     forget(&mut duties);
-    seeds.into_iter().find(|seed| run(&Plan { seed: *seed, steps: STEPS, duties, verbose: false }).is_err())
+    seeds.into_iter().find(|seed| run(&Plan { seed: *seed, steps: STEPS, duties, settings: false, verbose: false }).is_err())
 }
 
 /// A duty, how to forget it, and seeds to try: a good deal more than it takes.
 type Row = (&'static str, fn(&mut Duties), std::ops::Range<u64>);
 
-/// The model is worth what it finds: each duty that the shell forgets is noticed.
+const ROWS: [Row; 10] = [
+    ("flush_data_before_metadata", |duties| duties.flush_data_before_metadata = false, 0..500),
+    ("store_bitmap_before_resync", |duties| duties.store_bitmap_before_resync = false, 0..500),
+    ("drain_before_demotion", |duties| duties.drain_before_demotion = false, 3600..5000),
+    ("store_generation_before_completion", |duties| duties.store_generation_before_completion = false, 16_900..18_000),
+    ("store_bitmap_before_eviction", |duties| duties.store_bitmap_before_eviction = false, 0..500),
+    ("keep_received_writes", |duties| duties.keep_received_writes = false, 0..2000),
+    ("store_bitmap_before_demotion", |duties| duties.store_bitmap_before_demotion = false, 29_000..60_000),
+    ("announce_failed_disk_first", |duties| duties.announce_failed_disk_first = false, 500..5000),
+    ("drain_before_bitmap", |duties| duties.drain_before_bitmap = false, 300_200..301_000),
+    ("suspect_finished_resync", |duties| duties.suspect_finished_resync = false, 15_100..17_000),
+];
+
+/// The model is worth what it finds: each duty that the shell forgets is noticed. `SIMULATION_DUTY=name`, with `SIMULATION_SEEDS` from
+/// `SIMULATION_FIRST` on, looks for a seed.
 #[test]
 fn every_duty_of_the_shell_is_missed_when_it_is_forgotten() {
-    let rows: [Row; 10] = [
-        ("flush_data_before_metadata", |duties| duties.flush_data_before_metadata = false, 0..500),
-        ("store_bitmap_before_resync", |duties| duties.store_bitmap_before_resync = false, 0..500),
-        ("drain_before_demotion", |duties| duties.drain_before_demotion = false, 600..3000),
-        ("store_generation_before_completion", |duties| duties.store_generation_before_completion = false, 0..1500),
-        ("store_bitmap_before_eviction", |duties| duties.store_bitmap_before_eviction = false, 0..500),
-        ("keep_received_writes", |duties| duties.keep_received_writes = false, 0..2000),
-        ("store_bitmap_before_demotion", |duties| duties.store_bitmap_before_demotion = false, 29_000..60_000),
-        ("announce_failed_disk_first", |duties| duties.announce_failed_disk_first = false, 500..5000),
-        ("drain_before_bitmap", |duties| duties.drain_before_bitmap = false, 74_000..100_000),
-        ("suspect_finished_resync", |duties| duties.suspect_finished_resync = false, 0..3000),
-    ];
-    for (name, forget, seeds) in rows {
+    if let Ok(wanted) = std::env::var("SIMULATION_DUTY") {
+        let first = number("SIMULATION_FIRST").unwrap_or(0);
+        let row = ROWS.iter().find(|row| row.0 == wanted).expect("a duty");
+        let found = caught_without(row.1, first..first + number("SIMULATION_SEEDS").unwrap_or(10_000));
+        println!("{wanted}: {found:?}");
+        return;
+    }
+    for (name, forget, seeds) in ROWS {
         let found = caught_without(forget, seeds.clone());
         assert!(found.is_some(), "{name} makes no difference in seeds {seeds:?}");
     }

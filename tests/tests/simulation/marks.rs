@@ -2,10 +2,12 @@
 //! Coverage marks: which faults came about and which edges of the state vector were taken, in all runs of this process.
 
 use drbd_core::state::{Conn, Disk, State};
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+use std::sync::Mutex;
 
 /// Every fault of the fault model.
-pub const FAULTS: [&str; 11] = [
+pub const FAULTS: [&str; 14] = [
     "cable cut, what is on its way arrives in part",
     "cable cut, nothing arrives",
     "a node loses power",
@@ -17,6 +19,9 @@ pub const FAULTS: [&str; 11] = [
     "an unflushed write is torn anywhere",
     "a disk fails",
     "power comes back",
+    "cable cut within a packet",
+    "cable cut within the header of a packet",
+    "nothing arrives until a timeout",
 ];
 
 static SEEN: [AtomicBool; FAULTS.len()] = [const { AtomicBool::new(false) }; FAULTS.len()];
@@ -37,6 +42,20 @@ pub fn edge(old: &State, new: &State) {
     if old.disk != new.disk {
         DISK[old.disk.number() as usize].fetch_or(1 << new.disk.number(), Relaxed);
     }
+}
+
+/// What the settings led to, by name; every one of [`crate::settings::OUTCOMES`] has to come about.
+static OUTCOMES: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
+
+/// A setting has decided something.
+pub fn outcome(name: &'static str) {
+    OUTCOMES.lock().unwrap().insert(name);
+}
+
+/// Outcomes that never came about.
+pub fn missing_outcomes() -> Vec<&'static str> {
+    let seen = OUTCOMES.lock().unwrap();
+    crate::settings::OUTCOMES.iter().filter(|name| !seen.contains(*name)).copied().collect()
 }
 
 /// Faults that never came about.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Two ordered streams in each direction, which can be cut at any packet.
+//! Two ordered streams in each direction, which can be cut at any byte, and fall silent.
 
 use crate::random::Random;
 use std::collections::VecDeque;
@@ -9,6 +9,22 @@ use std::collections::VecDeque;
 pub struct Message {
     pub bytes: Vec<u8>,
     pub data: Vec<(u64, u64)>,
+    /// Bytes of data on the wire behind `bytes`.
+    pub behind: usize,
+    /// The connection ended within it: `bytes` are those that had arrived.
+    pub in_part: bool,
+}
+
+impl Message {
+    /// What has arrived of it when the connection ends within it; `None`: not a byte.
+    fn piece(&self, random: &mut Random) -> Option<Message> {
+        // Half of the cuts within the header, if it is a long packet.
+        let whole = self.bytes.len() + self.behind;
+        let length = if random.once_in(2) { random.index(whole) } else { random.index(whole.min(24)) };
+        let mut bytes = self.bytes.clone();
+        bytes.truncate(length);
+        (length > 0).then_some(Message { bytes, data: Vec::new(), behind: length.saturating_sub(self.bytes.len()), in_part: true })
+    }
 }
 
 /// Which stream.
@@ -27,9 +43,18 @@ pub struct Link {
     pub cut: bool,
     /// Which nodes have let go of it.
     pub left: [bool; 2],
+    /// Nodes that hear nothing at the moment.
+    pub silent: [bool; 2],
+    /// Where within a packet it is cut; `None`: between packets alone.
+    cuts: Option<Random>,
 }
 
 impl Link {
+    /// A connection; `cuts` decides where within a packet it may end, if it may.
+    pub fn new(cuts: Option<Random>) -> Self {
+        Self { cuts, ..Self::default() }
+    }
+
     pub fn send(&mut self, from: usize, stream: Stream, message: Message) {
         if !self.cut {
             self.queues[from][stream as usize].push_back(message);
@@ -38,7 +63,7 @@ impl Link {
 
     /// Something has arrived at `node`.
     pub fn has_message(&self, node: usize, stream: Stream) -> bool {
-        !self.queues[1 - node][stream as usize].is_empty()
+        !self.silent[node] && !self.queues[1 - node][stream as usize].is_empty()
     }
 
     pub fn receive(&mut self, node: usize, stream: Stream) -> Option<Message> {
@@ -48,9 +73,13 @@ impl Link {
     /// Each stream loses what is behind a point of its own; `silent`: all of it.
     pub fn sever(&mut self, random: &mut Random, silent: bool) {
         self.cut = true;
-        for queue in self.queues.iter_mut().flatten() {
-            let keep = if silent { 0 } else { random.index(queue.len() + 1) };
+        let deaf = std::mem::take(&mut self.silent);
+        for (from, queue) in self.queues.iter_mut().enumerate().flat_map(|(from, queues)| queues.iter_mut().map(move |queue| (from, queue))) {
+            let none = silent || deaf[1 - from];
+            let keep = if none { 0 } else { random.index(queue.len() + 1) };
+            let piece = self.cuts.as_mut().filter(|_| !none).and_then(|cuts| queue.get(keep)?.piece(cuts));
             queue.truncate(keep);
+            queue.extend(piece);
         }
     }
 

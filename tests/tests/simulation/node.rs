@@ -9,6 +9,7 @@ use crate::heap::{Heap, LogSlots, Pages};
 use crate::network::{Link, Message, Stream};
 use crate::oracle::Oracle;
 use crate::random::Random;
+use crate::settings::Settings;
 use drbd_core::activity_log::ActivityLog;
 use drbd_core::bitmap::Bitmap;
 use drbd_core::engine::gate::Gate;
@@ -46,7 +47,7 @@ pub struct Duties {
     pub keep_received_writes: bool,
     /// The superblock says Primary until the bitmap of a demotion is on disk.
     pub store_bitmap_before_demotion: bool,
-    /// A source without bits left has on disk that the resync may be finished before it answers the ping that precedes the end.
+    /// A source that answered a ping while no bit was left, and is lost before it hears of the end, treats the target as finished.
     pub suspect_finished_resync: bool,
     /// The peer hears that the disk fails before it gets a write that has no copy here.
     pub announce_failed_disk_first: bool,
@@ -72,6 +73,9 @@ pub struct Options {
 /// Everything outside of the nodes.
 pub struct Env {
     pub random: Random,
+    /// Chance of what is drawn beside the simplest faults.
+    pub more: Random,
+    pub settings: Settings,
     pub link: Option<Link>,
     pub oracle: Oracle,
     pub options: Options,
@@ -171,11 +175,17 @@ pub struct Node {
     pub effective: u64,
     /// The disk is attached, or being given up.
     pub attached: bool,
+    /// The bitmap on disk had bits from before the last resync: more than needed, which does no harm.
+    pub stale_bits: bool,
     /// Disk states as the attach found them, while Negotiating.
     pub found: Option<(DiskState, DiskState)>,
     /// The worker waits for the last access to a disk that is being given up.
     pub draining: bool,
     pub peer_uuids: Option<UuidsPacket>,
+    /// Blocks out of sync as the peer was told last.
+    pub told_bits: u64,
+    /// This source has answered a ping while no bit was left: the target may have ended the resync.
+    pub may_be_finished: bool,
     pub log_suspended: bool,
     pub uuid_pending: bool,
     pub state_sent: bool,
@@ -243,9 +253,12 @@ impl Node {
             crashed_primary: false,
             effective: 0,
             attached: false,
+            stale_bits: false,
             found: None,
             draining: false,
             peer_uuids: None,
+            told_bits: 0,
+            may_be_finished: false,
             log_suspended: false,
             uuid_pending: false,
             state_sent: false,
@@ -289,6 +302,11 @@ impl Node {
     /// The power has failed within this step: nothing more leaves the node.
     pub fn is_dying(&self) -> bool {
         self.fuse == Some(0)
+    }
+
+    /// Nothing uses the disk, no transaction of the log either (the driver writes one at a time, and what a detach writes comes after it).
+    pub fn is_idle(&self) -> bool {
+        self.plane.local_references() == 0 && !self.ios.iter().any(|io| matches!(io, Io::Transaction(_)))
     }
 
     fn gate(&self, options: &Options, open: bool) -> Gate {
@@ -360,10 +378,14 @@ impl Node {
     /// Puts a vector in force.
     pub fn assign(&mut self, options: &Options, mut new: State) {
         let old = self.state;
-        let lost_source = old.conn == Conn::SyncSource && new.conn < Conn::Connected;
-        if lost_source && self.uuids.bitmap == 0 && options.duties.suspect_finished_resync {
-            // The target may count as UpToDate by now: its report was lost.
-            new.pdsk = DiskState::DUnknown;
+        if std::mem::take(&mut self.may_be_finished) {
+            let lost = matches!(old.conn, Conn::SyncSource | Conn::PausedSyncS) && new.conn < Conn::Connected;
+            if lost {
+                // The target may count as UpToDate by now: its report was lost.
+                self.uuids.clear_bitmap();
+                new.pdsk = DiskState::DUnknown;
+            }
+            self.may_be_finished = !lost && matches!(new.conn, Conn::SyncSource | Conn::PausedSyncS);
         }
         let effects = effects::effects(&old, &new, self.attached && self.uuids.bitmap == 0);
         self.publish(options, false);
@@ -423,7 +445,7 @@ impl Node {
                 self.flags = superblock_flags(self.flags, &self.state, false);
             }
             // A connection that is lost already gets no new generation: each would push an older one out of the history.
-            Effects::SEND_SYNC_UUID if self.state.conn != Conn::SyncSource => {}
+            Effects::SEND_SYNC_UUID if !matches!(self.state.conn, Conn::SyncSource | Conn::PausedSyncS) => {}
             Effects::SEND_SYNC_UUID => {
                 let sync = self.uuids.start_as_source(env.random.next());
                 self.write_superblock(env);
@@ -438,7 +460,7 @@ impl Node {
             }
             Effects::GREET_ATTACHED_PEER | Effects::ANNOUNCE_ATTACH => {
                 self.send_uuids();
-                self.enqueue_packet(Command::State, &change.new.pack().to_be_bytes());
+                self.report(&change.new);
             }
             Effects::DISK_FAILED | Effects::DISK_GONE => {
                 let announced = self.announces_at_once(&env.options, &change.new, change.effects);
@@ -450,10 +472,15 @@ impl Node {
                     self.let_go_of_disk();
                 }
             }
-            Effects::SEND_STATE => self.enqueue_packet(Command::State, &change.new.pack().to_be_bytes()),
+            Effects::SEND_STATE => self.report(&change.new),
             Effects::WRITE_SUPERBLOCK => self.write_superblock(env),
             _ => {}
         }
+    }
+
+    fn report(&mut self, change: &State) {
+        let state = effects::reported(change, &self.state);
+        self.enqueue_packet(Command::State, &state.pack().to_be_bytes());
     }
 
     /// AC-9, UU-1.
@@ -539,6 +566,7 @@ impl Node {
         self.settle_data(env);
         let mut position = 0;
         while let Some(change) = self.plane.log.change(position) {
+            env.oracle.say(format_args!("n{} log slot {}: {} for {}", self.me, change.slot, change.extent, change.leaving as i32));
             if change.leaving != drbd_core::activity_log::FREE && env.options.duties.store_bitmap_before_eviction {
                 self.write_pages(Some((change.leaving / 32) as usize));
             }
@@ -581,7 +609,7 @@ impl Node {
         let head = Header::new(0, command, length).encode(HeaderFormat::for_version(VERSION, length), &mut bytes);
         bytes.truncate(head);
         bytes.extend_from_slice(payload);
-        Message { bytes, data }
+        Message { bytes, data, behind: extra, in_part: false }
     }
 
     pub fn enqueue_packet(&mut self, command: Command, payload: &[u8]) {

@@ -19,6 +19,21 @@ impl Node {
         (command, header, &message.bytes[16..])
     }
 
+    /// The connection ended within a packet: whatever it was, it is dropped.
+    pub fn receive_piece(&mut self, env: &mut Env, piece: &Message) {
+        match Header::decode(VERSION, &piece.bytes) {
+            Ok(header) => {
+                assert!(header.known_command().is_ok() && 16 + header.length as usize > piece.bytes.len() + piece.behind);
+                crate::marks::fault("cable cut within a packet");
+            }
+            Err(_) => {
+                assert!(piece.bytes.len() < 16, "a whole header");
+                crate::marks::fault("cable cut within the header of a packet");
+            }
+        }
+        self.lose(env, Conn::BrokenPipe);
+    }
+
     /// One packet of the data connection.
     pub fn receive_data(&mut self, env: &mut Env, message: Message) {
         let (command, header, body) = Self::take_apart(&message, Socket::Data);
@@ -120,12 +135,9 @@ impl Node {
         let (command, _, body) = Self::take_apart(&message, Socket::Meta);
         match command {
             Command::Ping => {
-                let ends = self.state.conn == Conn::SyncSource && self.plane.bitmap.weight() == 0;
-                if ends && self.uuids.bitmap != 0 && env.options.duties.suspect_finished_resync {
-                    self.write_bitmap(env);
-                    self.uuids.clear_bitmap();
-                    self.write_superblock(env);
-                }
+                // The answer may be all that the target waits for to end the resync.
+                let source = matches!(self.state.conn, Conn::SyncSource | Conn::PausedSyncS);
+                self.may_be_finished |= source && self.plane.bitmap.weight() == 0 && env.options.duties.suspect_finished_resync;
                 self.transmit(env, Stream::Meta, Self::packet(Command::PingAck, &[], 0, Vec::new()));
             }
             Command::PingAck => {

@@ -7,6 +7,7 @@ use crate::network::{Link, Stream};
 use crate::node::{Duties, Env, Node, Options, Receiver, SECTORS};
 use crate::oracle::Oracle;
 use crate::random::Random;
+use crate::settings::Settings;
 use drbd_core::epoch::Ordering;
 use drbd_core::state::{Conn, Disk as DiskState, Role};
 
@@ -36,6 +37,7 @@ enum Step {
     Settle,
     Reconnect,
     NoticeLoss,
+    TimeOut,
 }
 
 /// What the run is to show.
@@ -44,13 +46,15 @@ pub struct Plan {
     pub seed: u64,
     pub steps: u32,
     pub duties: Duties,
+    /// Draws settings, and faults beyond the simplest, from a second source of chance; without it the history is the same otherwise.
+    pub settings: bool,
     pub verbose: bool,
 }
 
 /// See the module text.
 pub struct World {
-    nodes: [Node; 2],
-    env: Env,
+    pub nodes: [Node; 2],
+    pub env: Env,
     verbose: bool,
     /// Connection state of each node after the last step.
     seen: [Conn; 2],
@@ -86,11 +90,13 @@ impl World {
     pub fn new(plan: &Plan) -> Self {
         let mut random = Random::new(plan.seed);
         let options = options(&mut random, plan.duties);
+        let mut more = Random::new(!plan.seed);
+        let settings = if plan.settings { Settings::draw(&mut more) } else { Settings::default() };
         let disk = boot::prepare(&options, 0x1234_5678_9abc_def0);
         let nodes = [Node::off(0, disk.clone(), &options), Node::off(1, disk, &options)];
         let mut oracle = Oracle::new(options.protocol, options.ordering != Ordering::Flush);
         oracle.verbose = plan.verbose;
-        let env = Env { random, link: None, oracle, options, now: 0 };
+        let env = Env { random, more, settings, link: None, oracle, options, now: 0 };
         Self { nodes, env, verbose: plan.verbose, seen: [Conn::StandAlone; 2], left_at: [0; 2], joined_at: [0; 2], crashes: 0 }
     }
 
@@ -102,6 +108,9 @@ impl World {
         self.settle();
         self.nodes[0].promote(&mut self.env);
         for _ in 0..plan.steps {
+            if plan.settings {
+                self.more();
+            }
             match self.env.random.below(120) {
                 0 => self.fault(),
                 1..=3 => self.administer(),
@@ -124,7 +133,7 @@ impl World {
         text
     }
 
-    fn say(&mut self, node: usize, text: std::fmt::Arguments<'_>) {
+    pub fn say(&mut self, node: usize, text: std::fmt::Arguments<'_>) {
         if self.verbose {
             eprintln!("{:6} n{node} {text}", self.env.now);
         }
@@ -138,7 +147,7 @@ impl World {
             let has = |stream| serving && link.is_some_and(|link| link.has_message(node.me, stream));
             let rows = [
                 (!node.after.is_empty() && !node.draining, Step::Work),
-                (node.draining && node.plane.local_references() == 0, Step::Drained),
+                (node.draining && node.is_idle(), Step::Drained),
                 (node.role_changed && node.after.is_empty() && !node.draining, Step::Role),
                 (!node.ios.is_empty(), Step::EndIo),
                 (node.retry, Step::Retry),
@@ -155,6 +164,7 @@ impl World {
                 (node.receiver == Receiver::Flushing && node.after.is_empty(), Step::Settle),
                 (node.receiver == Receiver::Draining && node.peer_in_work == 0, Step::Reconnect),
                 (serving && link.is_some_and(|link| link.cut), Step::NoticeLoss),
+                (serving && link.is_some_and(|link| link.silent != [false; 2]), Step::TimeOut),
             ];
             steps.extend(rows.into_iter().filter(|row| row.0).map(|row| (node.me, row.1)));
         }
@@ -194,7 +204,9 @@ impl World {
             Step::Data | Step::Meta => {
                 let stream = if matches!(step, Step::Data) { Stream::Data } else { Stream::Meta };
                 let message = env.link.as_mut().and_then(|link| link.receive(at, stream)).unwrap();
-                if stream == Stream::Data {
+                if message.in_part {
+                    node.receive_piece(env, &message);
+                } else if stream == Stream::Data {
                     node.receive_data(env, message);
                 } else {
                     node.receive_meta(env, message);
@@ -208,6 +220,7 @@ impl World {
             Step::Settle => node.settle_lost(env),
             Step::Reconnect => node.reconnect(env),
             Step::NoticeLoss => node.lose(env, Conn::BrokenPipe),
+            Step::TimeOut => node.time_out(env),
         }
     }
 
@@ -233,7 +246,8 @@ impl World {
         if !ready || self.env.link.is_some() {
             return false;
         }
-        self.env.link = Some(Link::default());
+        let cuts = self.env.settings.drawn.then(|| Random::new(self.env.more.next()));
+        self.env.link = Some(Link::new(cuts));
         let resolver = self.env.random.index(2);
         for node in &mut self.nodes {
             let is_resolver = node.me == resolver;
@@ -245,7 +259,7 @@ impl World {
     }
 
     /// Checks that belong to changes of the connection state.
-    fn watch(&mut self, at: usize) {
+    pub fn watch(&mut self, at: usize) {
         let conn = self.nodes[at].state.conn;
         let before = std::mem::replace(&mut self.seen[at], conn);
         let other = 1 - at;
@@ -256,17 +270,18 @@ impl World {
         if before >= Conn::Connected && conn < Conn::Connected {
             self.left_at[at] = self.env.now;
         }
-        if matches!(conn, Conn::Connected | Conn::SyncSource) {
+        if matches!(conn, Conn::Connected | Conn::SyncSource | Conn::PausedSyncS) {
             self.joined_at[at] = self.env.now;
         }
         let current = self.nodes[at].state.disk == DiskState::UpToDate && self.nodes[at].state.pdsk == DiskState::UpToDate;
         match (before, conn) {
-            (_, Conn::SyncSource) if both => {
+            (Conn::PausedSyncS, Conn::SyncSource) | (Conn::SyncSource, Conn::PausedSyncS) => {}
+            (_, Conn::SyncSource | Conn::PausedSyncS) if both => {
                 self.env.oracle.resync_begins(at, other);
                 self.bits_cover_differences(at);
             }
-            (Conn::SyncTarget, Conn::Connected) if self.nodes[at].state.disk == DiskState::UpToDate => {
-                let together = both && self.nodes[other].state.conn == Conn::SyncSource;
+            (Conn::SyncTarget | Conn::PausedSyncT, Conn::Connected) if self.nodes[at].state.disk == DiskState::UpToDate => {
+                let together = both && matches!(self.nodes[other].state.conn, Conn::SyncSource | Conn::PausedSyncS);
                 if together {
                     self.same_contents("after a resync");
                 }
@@ -320,7 +335,7 @@ impl World {
     }
 
     /// The power of a node fails.
-    fn crash(&mut self, at: usize) {
+    pub fn crash(&mut self, at: usize) {
         self.say(at, format_args!("crash"));
         self.crashes += 1;
         marks::fault(if self.nodes[at].is_dying() { "power fails at a write of metadata" } else { "a node loses power" });
@@ -374,7 +389,11 @@ impl World {
     fn would_split_unseen(&self, at: usize) -> bool {
         let node = &self.nodes[at];
         let alone = node.state.conn < Conn::Connected || node.state.pdsk <= DiskState::Failed;
-        alone && node.uuids.bitmap != 0 && self.env.oracle.is_behind(at)
+        // So does a source that loses power after it has let the target finish, and goes on: the target would be the other one.
+        let other = &self.nodes[1 - at];
+        let same_generation = (node.uuids.current ^ other.uuids.current) & !1 == 0;
+        let gone_on = self.env.oracle.is_behind(at) || (same_generation && other.state.role == Role::Primary);
+        alone && (node.uuids.bitmap != 0 || same_generation) && gone_on
     }
 
     /// Without the peer, a disk that missed writes is not brought back, nor any disk under a Primary.
@@ -459,7 +478,8 @@ impl World {
         for node in &mut self.nodes {
             node.fuse = None;
         }
-        for round in 0..8 {
+        self.calm_down();
+        for round in 0..16 {
             for at in 0..2 {
                 if !self.nodes[at].alive {
                     self.boot(at);
@@ -507,7 +527,7 @@ impl World {
         let alone: Vec<usize> = (0..2).filter(|at| self.nodes[*at].receiver == Receiver::StandAlone).collect();
         let victim = alone.get(round % 2).or(alone.first()).copied();
         for at in alone {
-            if round > 3 && self.nodes[at].state.disk == DiskState::Inconsistent {
+            if round > 3 && matches!(self.nodes[at].state.disk, DiskState::Inconsistent | DiskState::Outdated) {
                 // Its generation has fallen out of the history of the other: create-md, and all over again.
                 self.nodes[at].recreate_metadata(&mut self.env);
             }
@@ -519,7 +539,7 @@ impl World {
         self.same_contents("at the end");
         for at in 0..2 {
             let node = &self.nodes[at];
-            assert_eq!(node.plane.bitmap.weight(), 0, "node {at} has bits left");
+            assert!(node.stale_bits || node.plane.bitmap.weight() == 0, "node {at} has {} bits left", node.plane.bitmap.weight());
             assert_eq!(node.plane.pending_at_peer(), 0);
             assert_eq!(node.plane.local_references(), 0);
             assert_eq!(node.uuids.current & !1, self.nodes[1 - at].uuids.current & !1, "generations");

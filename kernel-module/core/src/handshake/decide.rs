@@ -188,9 +188,13 @@ pub fn decide_with(situation: &Situation, may_demote: bool) -> Decision {
         if number == 100 || s.policies.always_asbp {
             // HS-23
             let (solved, loses) = after_split_brain(s);
-            let solved = if loses && !may_demote { None } else { solved };
             decision.demote = loses && may_demote;
             decision.helpers.pri_lost_after_sb = loses && !may_demote;
+            if loses && !may_demote {
+                // The peer has decided to be the source, so discard-my-data (HS-24) may not make this node one too.
+                decision.helpers.split_brain = true;
+                return refuse(decision, Reason::SplitBrain);
+            }
             if let Some(direction) = solved {
                 decision.solved_automatically = true;
                 number = direction * if number == -100 { 2 } else { 1 };

@@ -176,6 +176,13 @@ pub fn effects_with(old: &State, new: &State, facts: &EffectFacts) -> Effects {
     set
 }
 
+/// The vector to report for a change (AC-14 and the others) while `now` is in force. A disk that fails is reported ahead of older changes that
+/// wait for the worker; none of them may take that back, or the peer would no longer note what this disk misses.
+pub fn reported(change: &State, now: &State) -> State {
+    let disk = if now.disk == Disk::Failed && change.disk > Disk::Failed { Disk::Failed } else { change.disk };
+    State { disk, ..*change }
+}
+
 /// The superblock flags that follow from the vector (SC-6), of those the vector decides. Means nothing while the disk is below
 /// Inconsistent: see [`superblock_flags`].
 pub fn md_flags(state: &State) -> u32 {

@@ -2,7 +2,7 @@
 //! One row or test for each rule label of behaviour.md section 2.
 
 use super::change::{evaluate, needs_cluster_wide, Kind, Request};
-use super::effects::{effects_with, superblock_flags, EffectFacts, Effects};
+use super::effects::{effects_with, reported, superblock_flags, EffectFacts, Effects};
 use super::immediate::{immediate, Immediate};
 use super::resource::{evaluate_all, resource_effects, Summary, Thaw};
 use super::rules::{hard_transition, soft_transition, valid_state, Facts, Fencing, Refusal};
@@ -475,4 +475,13 @@ fn names_of_the_event_stream() {
     assert_eq!(alone().resync_suspended().to_string(), "no");
     assert_eq!(connected().to_string(), "cs:Connected ro:Secondary/Secondary ds:UpToDate/UpToDate r-----");
     assert_eq!(Conn::from_name("Established"), Some(Conn::Connected));
+}
+
+#[test]
+fn an_older_change_does_not_take_back_that_the_disk_fails() {
+    let paused = State { user_isp: true, ..connected() };
+    let failed = State { disk: Disk::Failed, ..paused };
+    assert_eq!(reported(&paused, &failed), failed);
+    assert_eq!(reported(&paused, &paused), paused);
+    assert_eq!(reported(&State { disk: Disk::Diskless, ..paused }, &failed).disk, Disk::Diskless);
 }
