@@ -393,7 +393,8 @@ impl World {
         let other = &self.nodes[1 - at];
         let same_generation = (node.uuids.current ^ other.uuids.current) & !1 == 0;
         let gone_on = self.env.oracle.is_behind(at) || (same_generation && other.state.role == Role::Primary);
-        alone && (node.uuids.bitmap != 0 || same_generation) && gone_on
+        let parted = node.uuids.bitmap != 0 && (node.uuids.current ^ other.uuids.bitmap) & !1 == 0;
+        alone && (parted || ((node.uuids.bitmap != 0 || same_generation) && gone_on))
     }
 
     /// Without the peer, a disk that missed writes is not brought back, nor any disk under a Primary.
