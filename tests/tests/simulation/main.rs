@@ -178,7 +178,7 @@ const ROWS: [Row; 10] = [
     ("store_bitmap_before_demotion", |duties| duties.store_bitmap_before_demotion = false, 29_000..60_000),
     ("announce_failed_disk_first", |duties| duties.announce_failed_disk_first = false, 500..5000),
     ("drain_before_bitmap", |duties| duties.drain_before_bitmap = false, 300_200..301_000),
-    ("suspect_finished_resync", |duties| duties.suspect_finished_resync = false, 15_100..17_000),
+    ("suspect_finished_resync", |duties| duties.suspect_finished_resync = false, 20_100..22_000),
 ];
 
 /// The model is worth what it finds: each duty that the shell forgets is noticed. `SIMULATION_DUTY=name`, with `SIMULATION_SEEDS` from
