@@ -5,22 +5,40 @@
 //! the peer (behaviour.md IO-3, DP-4, DP-5); a resync read or write and an application write of the
 //! same blocks exclude each other (RX-1, RX-12).
 //!
-//! Entries of up to 1 MiB hang in one of 64 buckets chosen by the 1 MiB chunk they start in, so a
-//! look-up visits the chunk before the range, and the chunks of the range. Larger ones (discards) are in a
-//! list of their own that every look-up visits.
+//! Entries are indexed by size class: an entry hangs in a bucket chosen by the chunk it starts in, and is at most as long as a chunk of
+//! its class. So a look-up visits, in each class that is in use, the chunk before the range and the chunks of the range. Larger ones
+//! (discards) are in a list of their own that every look-up visits.
 
 use super::table::{Entry, Operation, Table, NIL};
 
-const BUCKETS: usize = 64;
-const LARGE: u16 = BUCKETS as u16;
-/// Sectors of a chunk: 1 MiB, the largest request with data.
-const CHUNK_SHIFT: u32 = 11;
+/// A size class.
+struct Class {
+    /// Its chunks have `1 << shift` sectors.
+    shift: u32,
+    /// Its buckets are `first .. first + count`.
+    first: usize,
+    count: usize,
+}
+
+/// Up to 4 KiB (blocks of a verify and of a resync, most writes), 64 KiB and 1 MiB, the largest request with data.
+const CLASSES: [Class; 3] =
+    [Class { shift: 3, first: 0, count: 128 }, Class { shift: 7, first: 128, count: 32 }, Class { shift: 11, first: 160, count: 32 }];
+/// The list of what is larger.
+const LARGE: usize = 192;
+const LISTS: usize = LARGE + 1;
+
+impl Class {
+    const fn bucket(&self, chunk: u64) -> usize {
+        self.first + chunk as usize % self.count
+    }
+}
 
 /// The index. All its entries live in one [`Table`].
 #[derive(Debug)]
 pub struct Ranges {
-    heads: [u32; BUCKETS + 1],
-    active: u32,
+    heads: [u32; LISTS],
+    /// Entries of each class, the large ones last.
+    used: [u32; CLASSES.len() + 1],
 }
 
 impl Default for Ranges {
@@ -37,31 +55,36 @@ fn end_of(entry: &Entry) -> u64 {
     entry.sector.saturating_add(sectors(entry.size_bytes))
 }
 
+/// The class of an entry; `CLASSES.len()` stands for the large ones.
+fn class_of(size_bytes: u32) -> usize {
+    let sectors = sectors(size_bytes);
+    CLASSES.iter().position(|class| sectors <= 1 << class.shift).unwrap_or(CLASSES.len())
+}
+
 impl Ranges {
     /// No active range.
     pub const fn new() -> Self {
-        Self { heads: [NIL; BUCKETS + 1], active: 0 }
+        Self { heads: [NIL; LISTS], used: [0; CLASSES.len() + 1] }
     }
 
     /// Active ranges.
-    pub const fn active(&self) -> u32 {
-        self.active
+    pub fn active(&self) -> u32 {
+        self.used.iter().sum()
     }
 
     /// Registers the range of `slot`.
     pub fn insert<S: AsRef<[Entry]> + AsMut<[Entry]>>(&mut self, table: &mut Table<S>, slot: u32) {
         let entry = table.get(slot);
-        let bucket = if sectors(entry.size_bytes) > 1 << CHUNK_SHIFT {
-            LARGE
-        } else {
-            ((entry.sector >> CHUNK_SHIFT) as usize % BUCKETS) as u16
-        };
-        let Some(head) = self.heads.get_mut(bucket as usize) else { return };
+        let class = class_of(entry.size_bytes);
+        let bucket = CLASSES.get(class).map_or(LARGE, |class| class.bucket(entry.sector >> class.shift));
+        let Some(head) = self.heads.get_mut(bucket) else { return };
         let next = *head;
         *head = slot;
-        self.active += 1;
+        if let Some(used) = self.used.get_mut(class) {
+            *used += 1;
+        }
         if let Some(entry) = table.get_mut(slot) {
-            entry.bucket = bucket;
+            entry.bucket = bucket as u16;
             entry.range_prev = NIL;
             entry.range_next = next;
         }
@@ -81,7 +104,9 @@ impl Ranges {
         } else if let Some(head) = self.heads.get_mut(entry.bucket as usize) {
             *head = entry.range_next;
         }
-        self.active = self.active.saturating_sub(1);
+        if let Some(used) = self.used.get_mut(class_of(entry.size_bytes)) {
+            *used = used.saturating_sub(1);
+        }
     }
 
     /// The first active range that overlaps `sector .. sector + size` and for which `blocks` says yes.
@@ -103,20 +128,21 @@ impl Ranges {
         size_bytes: u32,
         blocks: impl Fn(&Entry) -> bool,
     ) -> Option<u32> {
-        if self.active == 0 {
-            return None;
-        }
         let end = sector.saturating_add(sectors(size_bytes));
-        let first = (sector >> CHUNK_SHIFT).saturating_sub(1);
-        let last = end.saturating_sub(1) >> CHUNK_SHIFT;
-        let count = (last - first + 1).min(BUCKETS as u64);
-        for chunk in first..first + count {
-            let bucket = (chunk as usize) % BUCKETS;
-            if let Some(found) = self.scan(table, bucket, sector, end, &blocks) {
-                return Some(found);
+        for (class, &used) in CLASSES.iter().zip(&self.used) {
+            if used == 0 {
+                continue;
+            }
+            let first = (sector >> class.shift).saturating_sub(1);
+            let last = end.saturating_sub(1) >> class.shift;
+            let count = (last - first + 1).min(class.count as u64);
+            for chunk in first..first + count {
+                if let Some(found) = self.scan(table, class.bucket(chunk), sector, end, &blocks) {
+                    return Some(found);
+                }
             }
         }
-        self.scan(table, LARGE as usize, sector, end, &blocks)
+        self.scan(table, LARGE, sector, end, &blocks)
     }
 
     /// Any active entry for which `wanted` says yes.
@@ -155,9 +181,8 @@ impl Ranges {
         blocks: &impl Fn(&Entry) -> bool,
     ) -> Option<u32> {
         let mut slot = self.heads.get(bucket).copied().unwrap_or(NIL);
-        while slot != NIL {
-            let entry = table.get(slot);
-            if entry.sector < end && sector < end_of(&entry) && blocks(&entry) {
+        while let Some(entry) = table.peek(slot) {
+            if entry.sector < end && sector < end_of(entry) && blocks(entry) {
                 return Some(slot);
             }
             slot = entry.range_next;
@@ -184,8 +209,10 @@ mod tests {
             state % limit
         };
         for _ in 0..50_000 {
-            let sector = random(200_000);
-            let size = if random(10) == 0 { random(128 << 20) as u32 + 1 } else { random(1 << 20) as u32 + 1 };
+            let spread = random(2) as usize;
+            let sector = random([2_000, 200_000][spread]);
+            let class = random(5) as usize;
+            let size = random([1 << 20, 1 << 16, 1 << 12, 1 << 12, 128 << 20][class]) as u32 + 1;
             let size = size & !511 | 512;
             match random(3) {
                 0 => {

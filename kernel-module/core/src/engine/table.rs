@@ -198,6 +198,11 @@ impl<S: AsRef<[Entry]> + AsMut<[Entry]>> Table<S> {
         self.slots.as_ref().get(slot as usize).copied().unwrap_or_default()
     }
 
+    /// The entry of a slot; `None` for a slot number out of range.
+    pub fn peek(&self, slot: u32) -> Option<&Entry> {
+        self.slots.as_ref().get(slot as usize)
+    }
+
     /// Mutable access; `None` for a slot number out of range.
     pub fn get_mut(&mut self, slot: u32) -> Option<&mut Entry> {
         self.slots.as_mut().get_mut(slot as usize)
