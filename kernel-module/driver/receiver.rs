@@ -233,7 +233,7 @@ fn one_packet(resource: &Arc<Resource>, link: &Arc<Link>) -> Result<(), End> {
 fn receive_patiently(resource: &Arc<Resource>, link: &Link, place: &mut [u8]) -> Result<(), End> {
     let mut done = 0;
     while done < place.len() {
-        if resource.connection.has_acks() && !link.data.has_data() {
+        if resource.connection.has_acks() && !link.data.has_data(place.len() - done) {
             super::ack_receiver::send_acks(resource);
         }
         let Some(rest) = place.get_mut(done..) else { break };

@@ -9,6 +9,7 @@ use kernel::prelude::*;
 
 mod deferred;
 mod raw;
+mod read_ahead;
 
 pub(crate) mod bdev;
 pub(crate) mod bio;

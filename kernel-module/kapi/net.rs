@@ -1,14 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
 //! TCP sockets of the kernel, in the initial network namespace. Process context throughout.
 //!
-//! A [`Socket`] may be shared by a thread that sends and one that receives; the kernel serialises each direction.
+//! A [`Socket`] may be shared by a thread that sends and one that receives; each direction is serialised. Receiving reads ahead, in memory
+//! of the socket.
 //! [`Socket::shutdown`] from any thread ends what the others wait for. Waits end by the time-outs set on the socket, by a
 //! signal to the thread, or by the peer.
 
 use super::bio::Segments;
 use super::raw::{b, x};
+use super::read_ahead::ReadAhead;
+use super::sync::{new_mutex, Mutex};
 use super::time::Jiffies;
 use core::mem::{size_of, zeroed};
+use core::pin::Pin;
 use core::ptr::{null_mut, NonNull};
 use kernel::prelude::*;
 
@@ -114,6 +118,8 @@ pub(crate) enum PageMode {
 /// A TCP socket.
 pub(crate) struct Socket {
     raw: NonNull<b::socket>,
+    /// What has been received and not yet been asked for. Held by whoever receives.
+    ahead: Pin<KBox<Mutex<ReadAhead>>>,
 }
 
 // SAFETY: the socket calls lock what they touch.
@@ -144,7 +150,20 @@ impl Socket {
         check(unsafe {
             b::sock_create_kern(&raw mut b::init_net, family, b::sock_type_SOCK_STREAM as c_int, IPPROTO_TCP, &raw mut raw)
         })?;
-        NonNull::new(raw).map(|raw| Self { raw }).ok_or(NetError::Failed(EINVAL))
+        Self::own(raw)
+    }
+
+    /// Takes over a socket that the kernel made.
+    fn own(raw: *mut b::socket) -> Result<Self, NetError> {
+        let raw = NonNull::new(raw).ok_or(NetError::Failed(EINVAL))?;
+        match KBox::pin_init(new_mutex!(ReadAhead::new(), "drbd_read_ahead"), GFP_KERNEL) {
+            Ok(ahead) => Ok(Self { raw, ahead }),
+            Err(error) => {
+                // SAFETY: nobody else has it.
+                unsafe { b::sock_release(raw.as_ptr()) };
+                Err(NetError::Failed(error))
+            }
+        }
     }
 
     fn as_ptr(&self) -> *mut b::socket {
@@ -224,7 +243,7 @@ impl Socket {
         let mut raw = null_mut();
         // SAFETY: the socket listens; `raw` is a place for the result.
         check(unsafe { b::kernel_accept(self.as_ptr(), &raw mut raw, 0) })?;
-        NonNull::new(raw).map(|raw| Self { raw }).ok_or(NetError::Failed(EINVAL))
+        Self::own(raw)
     }
 
     /// Connects, at most for the send time-out.
@@ -284,7 +303,14 @@ impl Socket {
 
     /// Receives at least one byte, at most `out.len()`.
     pub(crate) fn receive(&self, out: &mut [u8]) -> Result<usize, NetError> {
-        self.receive_with(out, 0)
+        let mut ahead = self.ahead.lock();
+        if ahead.len() == 0 {
+            if !ReadAhead::serves(out.len()) {
+                return self.receive_with(out, 0);
+            }
+            ahead.fill(|room| self.receive_with(room, 0))?;
+        }
+        Ok(ahead.take(out))
     }
 
     fn receive_with(&self, out: &mut [u8], extra: c_int) -> Result<usize, NetError> {
@@ -301,9 +327,16 @@ impl Socket {
         Ok(got)
     }
 
-    /// Receives exactly `out.len()` bytes; the receive time-out counts for each piece.
+    /// Receives exactly `out.len()` bytes; the receive time-out counts for each piece. After an error what had come of up to 512 bytes is
+    /// still there for the next attempt.
     pub(crate) fn receive_exact(&self, out: &mut [u8]) -> Result<(), NetError> {
-        let mut done = 0;
+        let mut ahead = self.ahead.lock();
+        if ReadAhead::serves(out.len()) {
+            while ahead.len() < out.len() {
+                ahead.fill(|room| self.receive_with(room, 0))?;
+            }
+        }
+        let mut done = ahead.take(out);
         while done < out.len() {
             let Some(rest) = out.get_mut(done..) else { break };
             done += self.receive_with(rest, x::MSG_WAITALL)?;
@@ -313,6 +346,10 @@ impl Socket {
 
     /// Receives exactly the bytes of `into`.
     pub(crate) fn receive_segments(&self, into: Segments<'_>) -> Result<(), NetError> {
+        let mut ahead = self.ahead.lock();
+        let held = into.copy_from(0, ahead.waiting());
+        ahead.skip(held);
+        let into = into.slice(held, into.len());
         let (vectors, count, skip) = into.raw();
         // SAFETY: all zero is a valid message header.
         let mut message: b::msghdr = unsafe { zeroed() };
@@ -340,10 +377,10 @@ impl Socket {
         }
     }
 
-    /// Something is waiting to be received. Does not block.
-    pub(crate) fn has_data(&self) -> bool {
+    /// Whether `bytes` bytes were received, or something more is waiting. Does not block. For the thread that receives.
+    pub(crate) fn has_data(&self, bytes: usize) -> bool {
         let mut probe = [0u8; 1];
-        !matches!(self.receive_with(&mut probe, x::MSG_DONTWAIT | x::MSG_PEEK), Err(NetError::TimedOut))
+        self.ahead.lock().len() >= bytes || !matches!(self.receive_with(&mut probe, x::MSG_DONTWAIT | x::MSG_PEEK), Err(NetError::TimedOut))
     }
 
     /// Ends both directions; wakes whoever blocks on the socket.
