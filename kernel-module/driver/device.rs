@@ -514,8 +514,8 @@ impl Device {
             local_reads_since: 0,
         };
         let given_up = Arc::new(GivenUp::default(), GFP_KERNEL)?;
-        let bios = IoSet::new(IoKind::Parents, 64)?;
-        let peer_ios = IoSet::new(IoKind::Pages, 16)?;
+        let bios = IoSet::new(IoKind::Parents, 16)?;
+        let peer_ios = IoSet::new(IoKind::Pages, 4)?;
         let failed_reads = KVVec::with_capacity(2 * SLOTS, GFP_KERNEL)?;
         let erases = KVVec::with_capacity(2 * SLOTS, GFP_KERNEL)?;
         let resource = resource.clone();

@@ -127,6 +127,7 @@ pub(super) fn change_options(resource: &Arc<Resource>, net: KBox<NetConf>) -> Re
         }
     }
     resource.reconsider_all_limits();
+    resource.wake_worker();
     Done::ok()
 }
 

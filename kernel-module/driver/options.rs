@@ -70,6 +70,7 @@ pub(super) fn change_disk(message: &Message<'_>, device: &Arc<Device>) -> Result
         resource.thaw_volume(device.volume);
         changed?;
     }
+    resource.wake_worker();
     resource.reconsider_limits(device);
     resource.set_resync_after(device, conf.resync_after());
     let mut control = resource.control.lock();

@@ -33,6 +33,8 @@ pub(crate) struct Resource {
     #[pin]
     pub(crate) worker_wait: WaitQueue,
     pub(crate) worker_woken: Atomic<bool>,
+    /// The worker looks at the resource seldom, because nothing is under way: the next request for the peer wakes it.
+    pub(crate) worker_naps: Atomic<bool>,
     #[pin]
     threads: Mutex<Threads>,
     #[pin]
@@ -188,6 +190,7 @@ impl Resource {
                 connection <- connection,
                 worker_wait <- new_wait_queue!("drbd_worker"),
                 worker_woken: Atomic::new(false),
+                worker_naps: Atomic::new(false),
                 threads <- new_mutex!(threads, "drbd_threads"),
                 ack_work <- new_work!("drbd_ack_work"),
                 fence_work <- new_work!("drbd_fence_work"),
@@ -309,6 +312,13 @@ impl Resource {
     pub(crate) fn wake_worker(&self) {
         self.worker_woken.store(true, Release);
         self.worker_wait.wake_all();
+    }
+
+    /// There is work again: the worker looks after it every second. Any context.
+    pub(crate) fn end_worker_nap(&self) {
+        if self.worker_naps.load(Acquire) {
+            self.wake_worker();
+        }
     }
 
     /// Waits until `condition` holds under the control lock; at most `timeout`. False: it does not.

@@ -20,6 +20,9 @@ use drbd_core::wire::{Command, Header};
 /// Idle time before a due barrier goes out alone.
 const IDLE_BARRIER_MS: u64 = 20;
 
+/// Longest sleep without work; whoever brings some wakes the thread.
+const NAP: Jiffies = 30 * HZ;
+
 /// What comes next.
 enum Next {
     Request(Arc<Device>),
@@ -32,7 +35,7 @@ pub(crate) fn run(resource: &Arc<Resource>, thread: &ThisThread) {
     while !thread.should_stop() {
         thread.flush_signals();
         let Some(link) = connection.link() else {
-            connection.sender_wait.wait_interruptible_timeout(HZ, || thread.should_stop() || connection.link().is_some());
+            connection.sender_wait.wait_interruptible_timeout(NAP, || thread.should_stop() || connection.link().is_some());
             continue;
         };
         let list = connection.volume_list();
@@ -61,7 +64,8 @@ impl Sender<'_> {
                 None => {
                     // While writes wait for their barrier, completions may make it due at any time: they do not wake this thread.
                     let open = self.connection.epochs_out.lock().has_open_writes();
-                    let woken = self.sleep(thread, if open { jiffies_from_ms(IDLE_BARRIER_MS) } else { HZ });
+                    let woken = self.sleep(thread, if open { jiffies_from_ms(IDLE_BARRIER_MS) } else { NAP });
+                    self.resource.end_worker_nap();
                     if !woken {
                         self.idle_barrier();
                     }

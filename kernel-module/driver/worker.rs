@@ -15,14 +15,29 @@ use drbd_core::wire::params::{uuid_flags, UuidsPacket};
 /// How often the worker looks at running resyncs.
 const TURN_MS: u64 = 100;
 
+/// After so many looks a second apart at which nothing was under way, the worker naps.
+const QUIET_LOOKS: u32 = 3;
+
+/// How long it naps at most.
+const NAP: Jiffies = 30 * HZ;
+
 /// Body of the thread.
 pub(crate) fn run(resource: &Arc<Resource>, thread: &ThisThread) {
     let mut next_turn = jiffies();
+    let mut quiet_looks = 0;
     while !thread.should_stop() {
         let woken = || resource.worker_woken.load(Acquire);
         let left = next_turn.wrapping_sub(jiffies());
-        let timeout = if resource.has_resync() { left.min(jiffies_from_ms(TURN_MS)) } else { HZ };
-        resource.worker_wait.wait_interruptible_timeout(timeout, woken);
+        // Announced before the look, so that no request slips in between.
+        resource.worker_naps.store(quiet_looks >= QUIET_LOOKS, Release);
+        let quiet = resource.is_quiet();
+        let timeout = match resource.has_resync() {
+            true => left.min(jiffies_from_ms(TURN_MS)),
+            false if quiet && quiet_looks >= QUIET_LOOKS => NAP,
+            false => HZ,
+        };
+        let ready = resource.worker_wait.wait_interruptible_timeout(timeout, woken) == Wait::Ready;
+        quiet_looks = if quiet && !ready { quiet_looks.saturating_add(1) } else { 0 };
         if thread.should_stop() {
             break;
         }
@@ -45,6 +60,18 @@ pub(crate) fn run(resource: &Arc<Resource>, thread: &ThisThread) {
 }
 
 impl Resource {
+    /// Nothing is under way that the worker would have to look after: no change, no request, no time-out of a disk, no congestion to watch.
+    fn is_quiet(&self) -> bool {
+        let control = self.control.lock();
+        let steady = |conn| matches!(conn, Conn::StandAlone | Conn::WFConnection | Conn::Connected);
+        control.after.is_empty()
+            && control.net.as_ref().is_none_or(|net| net.on_congestion() == 0)
+            && control.volumes.iter().all(|volume| {
+                let timed = volume.disk.as_ref().is_some_and(|disk| disk.conf.disk_timeout_deciseconds() != 0);
+                !timed && volume.starting.is_none() && steady(volume.state.conn) && volume.device.plane.lock().core.in_flight() == 0
+            })
+    }
+
     pub(crate) fn carry_out_changes(self: &Arc<Self>) {
         loop {
             let change = {
