@@ -58,7 +58,9 @@ const WINDOWS: &[Window] = &[
     window(19, "A: 4k random write, depth 32", 2000.0, "op", None),
     window(21, "A: 64k write, depth 1", 200.0, "op", None),
     window(23, "full resync", 128.0, "MiB", Some(0.8)),
-    window(25, "bitmap resync of 1000 blocks", 1.0, "run", None),
+    window(25, "bitmap resync of 1000 blocks", 1.0, "run", Some(1.0)),
+    window(27, "verify with crc32c", 128.0, "MiB", Some(0.8)),
+    window(29, "attach of 256 GiB", 1.0, "run", Some(1.0)),
 ];
 
 /// What the machine does, in the order of the windows.
@@ -110,8 +112,24 @@ load mark 25
 $S connect r0 $A $B --protocol=C --max-buffers=8000 --max-epoch-size=8000
 wait_for 0 "cs:Connected.*UpToDate/UpToDate"
 load mark 26
+for p in "$A $B" "$B $A"; do $S net-options $p --verify-alg=crc32c; done
+load mark 27
+$S verify 0
+sleep 1; wait_for 0 "cs:Connected"
+load mark 28
 $S secondary 0; away
 $S down r0; $S down r1
+rmmod drbd; rmmod brd
+insmod $(find /lib/modules -name brd.ko) rd_nr=1 rd_size=268435456 max_part=0
+drbdmeta --force 0 v08 /dev/ram0 internal create-md > /dev/null 2>&1
+modprobe drbd
+$S new-resource r0; $S new-minor r0 0 0; $S attach 0 /dev/ram0 /dev/ram0 internal
+$S primary 0 --force; $S secondary 0; $S detach 0; sleep 1
+drbdmeta --force 0 v08 /dev/ram0 internal apply-al > /dev/null 2>&1
+load mark 29
+$S attach 0 /dev/ram0 /dev/ram0 internal
+load mark 30
+$S down r0
 rmmod drbd
 "#;
 
