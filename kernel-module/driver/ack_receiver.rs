@@ -32,9 +32,9 @@ enum Failure {
 pub(crate) fn run(resource: &Arc<Resource>, link: &Arc<Link>, thread: &ThisThread) {
     thread.set_fifo_low();
     let failure = receive(resource, link, thread);
-    let (conn, all) = match failure {
-        Failure::Network => (Conn::NetworkFailure, false),
-        Failure::Protocol => (Conn::Disconnecting, true),
+    let conn = match failure {
+        Failure::Network => Conn::NetworkFailure,
+        Failure::Protocol => Conn::Disconnecting,
     };
     {
         let mut control = resource.control.lock();
@@ -42,7 +42,6 @@ pub(crate) fn run(resource: &Arc<Resource>, link: &Arc<Link>, thread: &ThisThrea
             control.cstate = conn;
             let _ = resource.change_all(&mut control, Request::none().conn(conn), Kind::Hard);
         }
-        let _ = all;
     }
     resource.changed.wake_all();
     link.data.shutdown();
