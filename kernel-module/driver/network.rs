@@ -5,7 +5,7 @@ use super::admin::{container_of, invalid, mandatory, needs_resource, Done, Named
 use super::attach::Refused;
 use super::control::publish;
 use super::prelude::*;
-use super::queue::Outgoing;
+use super::queue::{Outgoing, ProtocolUpdate};
 use super::registry::Registry;
 use super::resource::Resource;
 use super::status::{self, Notify};
@@ -116,7 +116,8 @@ pub(super) fn change_options(resource: &Arc<Resource>, net: KBox<NetConf>) -> Re
         resource.connection.set_options(&net, version);
         if connected && version >= 100 {
             let packet = super::packets::protocol_update(version, &net).map_err(|_| Refused::code(ret::NOMEM))?;
-            resource.connection.enqueue(0, Outgoing::ProtocolUpdate { packet, integrity });
+            let update = KBox::new(ProtocolUpdate { packet, integrity }, GFP_KERNEL).map_err(|_| Refused::code(ret::NOMEM))?;
+            resource.connection.enqueue(0, Outgoing::ProtocolUpdate(update));
         }
         control.net = Some(net);
         for index in 0..control.volumes.len() {

@@ -19,7 +19,7 @@ pub(crate) fn packet(version: u32, volume: u16, command: Command, payload: &[u8]
     let length = Header::new(volume, command, payload.len() as u32).encode(format, &mut head);
     bytes.extend_from_slice(head.get(..length).unwrap_or(&[]), GFP_KERNEL)?;
     bytes.extend_from_slice(payload, GFP_KERNEL)?;
-    Ok(Packet { bytes })
+    Ok(Packet { bytes: KBox::new(bytes, GFP_KERNEL)? })
 }
 
 /// P_STATE.

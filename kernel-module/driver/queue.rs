@@ -15,9 +15,15 @@ pub(crate) const CAPACITY: usize = 2048;
 /// Entries kept free for control packets and for replies (one for each request of the peer in work) when resync requests are queued.
 pub(crate) const HEADROOM: usize = 1280;
 
-/// A packet encoded in full.
+/// A packet encoded in full. Boxed, like all that is rare in the ring, to keep its entries small.
 pub(crate) struct Packet {
-    pub(crate) bytes: KVec<u8>,
+    pub(crate) bytes: KBox<KVec<u8>>,
+}
+
+/// P_PROTOCOL_UPDATE; what is sent after it carries digests of this algorithm.
+pub(crate) struct ProtocolUpdate {
+    pub(crate) packet: Packet,
+    pub(crate) integrity: Option<KBox<crate::kapi::crypto::Digest>>,
 }
 
 /// One thing to send.
@@ -30,8 +36,8 @@ pub(crate) enum Outgoing {
     Reply { io: Io<PeerIo> },
     /// The whole bitmap of the volume.
     Bitmap,
-    /// P_PROTOCOL_UPDATE; what is sent after it carries digests of this algorithm.
-    ProtocolUpdate { packet: Packet, integrity: Option<KBox<crate::kapi::crypto::Digest>> },
+    /// The options of the connection have changed.
+    ProtocolUpdate(KBox<ProtocolUpdate>),
 }
 
 /// An entry.
@@ -40,6 +46,9 @@ pub(crate) struct Item {
     pub(crate) volume: u16,
     pub(crate) what: Outgoing,
 }
+
+// Each connection has memory for all entries.
+const _: () = assert!(core::mem::size_of::<Option<Item>>() == 32);
 
 /// The ring.
 pub(crate) struct SendQueue {

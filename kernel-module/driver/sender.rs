@@ -8,7 +8,7 @@
 use super::connection::{Connection, Link, VolumeList};
 use super::device::Device;
 use super::prelude::*;
-use super::queue::{Item, Outgoing};
+use super::queue::{Item, Outgoing, ProtocolUpdate};
 use super::resource::Resource;
 use drbd_core::engine::request::Flags;
 use drbd_core::engine::table::{Entry, Operation};
@@ -305,7 +305,8 @@ impl Sender<'_> {
             }
             Outgoing::Reply { io } => self.send_reply(item.volume, &io),
             Outgoing::Bitmap => self.send_bitmap(item.volume),
-            Outgoing::ProtocolUpdate { packet, integrity } => {
+            Outgoing::ProtocolUpdate(update) => {
+                let ProtocolUpdate { packet, integrity } = KBox::into_inner(update);
                 let more = self.more();
                 let result = self.link.data.send(&packet.bytes, more, &mut self.resource.patience());
                 self.check(result);
