@@ -124,7 +124,7 @@ pub(crate) struct Device {
     pub(crate) helper_calls: Atomic<u32>,
     /// Discards and write-zeroes for the local disk.
     #[pin]
-    pub(crate) erases: SpinLockIrq<KVVec<super::erase::Erase>>,
+    pub(crate) erases: SpinLockIrq<super::erase::Erases>,
     #[pin]
     erase_work: Work<Device, 3>,
     /// Age of what the local disk has in hand (disk-timeout).
@@ -138,7 +138,7 @@ pub(crate) struct Device {
     pub(crate) statistics: Statistics,
     /// Reads that failed here and are to be tried again from a thread.
     #[pin]
-    pub(crate) failed_reads: SpinLockIrq<KVVec<Io<AppIo>>>,
+    pub(crate) failed_reads: SpinLockIrq<IoQueue<AppIo>>,
     /// How many those are.
     pub(crate) reads_kept: Atomic<i32>,
     /// `now()` when the volume got connected last, for the request timer's grace (SC-11).
@@ -455,9 +455,9 @@ impl Device {
         }
     }
 
-    /// Keeps a read for the log writer's next turn; false: no room. Any context.
+    /// Keeps a read for the log writer's next turn; false: it is kept already. Any context.
     fn retry_read_later(&self, io: Io<AppIo>) -> bool {
-        let kept = self.failed_reads.lock().push_within_capacity(io).is_ok();
+        let kept = self.failed_reads.lock().push(io).is_ok();
         self.reads_kept.fetch_add(i32::from(kept), Full);
         kept
     }
@@ -516,8 +516,6 @@ impl Device {
         let given_up = Arc::new(GivenUp::default(), GFP_KERNEL)?;
         let bios = IoSet::new(IoKind::Parents, 16)?;
         let peer_ios = IoSet::new(IoKind::Pages, 4)?;
-        let failed_reads = KVVec::with_capacity(2 * SLOTS, GFP_KERNEL)?;
-        let erases = KVVec::with_capacity(2 * SLOTS, GFP_KERNEL)?;
         let resource = resource.clone();
         let device = Arc::pin_init(
             pin_init!(Self {
@@ -542,7 +540,7 @@ impl Device {
                 log_work <- new_work!("drbd_log_work"),
                 failed_by_error: Atomic::new(false),
                 helper_calls: Atomic::new(0),
-                erases <- new_spinlock_irq!(erases, "drbd_erases"),
+                erases <- new_spinlock_irq!(super::erase::Erases::new(), "drbd_erases"),
                 erase_work <- new_work!("drbd_erase_work"),
                 disk_clock: super::timer::DiskClock::new(),
                 bios,
@@ -550,7 +548,7 @@ impl Device {
                 primary: Atomic::new(false),
                 openers: Atomic::new(0),
                 statistics: Statistics::default(),
-                failed_reads <- new_spinlock_irq!(failed_reads, "drbd_failed_reads"),
+                failed_reads <- new_spinlock_irq!(IoQueue::new(), "drbd_failed_reads"),
                 reads_kept: Atomic::new(0),
                 connected_at: Atomic::new(0),
                 congested: Atomic::new(false),

@@ -18,6 +18,30 @@ pub(crate) enum Erase {
     Peer(Io<PeerIo>),
 }
 
+/// Ranges that wait; no two overlap, so their order does not matter.
+pub(crate) struct Erases {
+    app: IoQueue<AppIo>,
+    peer: IoQueue<PeerIo>,
+}
+
+impl Erases {
+    /// None.
+    pub(crate) const fn new() -> Self {
+        Self { app: IoQueue::new(), peer: IoQueue::new() }
+    }
+
+    fn push(&mut self, what: Erase) -> core::result::Result<(), Erase> {
+        match what {
+            Erase::App(io) => self.app.push(io).map_err(Erase::App),
+            Erase::Peer(io) => self.peer.push(io).map_err(Erase::Peer),
+        }
+    }
+
+    fn pop(&mut self) -> Option<Erase> {
+        self.app.pop().map(Erase::App).or_else(|| self.peer.pop().map(Erase::Peer))
+    }
+}
+
 /// What an erased range has to be like afterwards.
 #[derive(Clone, Copy)]
 pub(crate) struct Order {
@@ -34,13 +58,10 @@ pub(crate) struct Order {
 impl Device {
     /// Queues a range; any context. The requester's completion comes later, from the work item.
     pub(crate) fn erase(self: &Arc<Self>, what: Erase) {
-        let refused = {
-            let mut queue = self.erases.lock();
-            queue.push_within_capacity(what).err()
-        };
+        let refused = self.erases.lock().push(what).err();
         if let Some(refused) = refused {
-            // The queue holds one entry for each slot, so this takes a broken driver.
-            end(refused.0, BlkStatus::RESOURCE);
+            // It is queued already: a broken driver.
+            end(refused, BlkStatus::RESOURCE);
             return;
         }
         if let Some(registry) = REGISTRY.get() {
@@ -104,10 +125,7 @@ impl WorkItem<3> for Device {
     fn run(device: Arc<Device>) {
         let _no_io = NoIoScope::enter();
         loop {
-            let next = {
-                let mut queue = device.erases.lock();
-                if queue.is_empty() { None } else { queue.remove(0).ok() }
-            };
+            let next = device.erases.lock().pop();
             let Some(what) = next else { break };
             let order = match &what {
                 Erase::App(io) => io.erase_order(),

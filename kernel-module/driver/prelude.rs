@@ -2,7 +2,7 @@
 //! What nearly every file of the driver uses.
 
 pub(crate) use crate::kapi::bdev::{BlockDev, Claim, HolderToken};
-pub(crate) use crate::kapi::bio::{BlkStatus, Io, IoClient, IoKind, IoSet, Op, OpFlags, ParentBio};
+pub(crate) use crate::kapi::bio::{BlkStatus, Io, IoClient, IoKind, IoQueue, IoSet, Op, OpFlags, ParentBio};
 pub(crate) use crate::kapi::disk::{BlockOps, Disk, OpenMode};
 pub(crate) use crate::kapi::limits::Limits;
 pub(crate) use crate::kapi::meta::{GivenUp, MetaBuffer, MetaError, MetaFlags};

@@ -13,7 +13,7 @@ use crate::kapi::deferred::InProcess;
 use crate::kapi::module::ModuleRef;
 use crate::kapi::page::{PagePool, RawPage, PAGE_BYTES};
 use crate::kapi::raw::{b, x};
-use crate::kapi::sync::{Arc, Atomic, Full, Relaxed};
+use crate::kapi::sync::{Arc, Atomic, Full, Relaxed, Release};
 use core::cell::UnsafeCell;
 use core::convert::Infallible;
 use core::marker::PhantomData;
@@ -45,9 +45,12 @@ pub(crate) trait IoClient: Send + Sync + Sized + 'static {
 
 /// Bookkeeping of a request; the bio follows at [`IoSet::FRONT_PAD`].
 #[repr(C)]
-struct Header<T: IoClient> {
+pub(super) struct Header<T: IoClient> {
     references: Refcount,
     in_flight: Atomic<bool>,
+    /// It is in an [`super::IoQueue`], whose owner has `next`.
+    linked: Atomic<bool>,
+    pub(super) next: UnsafeCell<Option<NonNull<Header<T>>>>,
     /// The bio is as it was allocated: no reset needed before submitting.
     fresh: Atomic<bool>,
     parent: ParentCell,
@@ -255,6 +258,8 @@ impl<T: IoClient> IoSet<T> {
         unsafe {
             (&raw mut (*header).references).write(Refcount::new(1));
             (&raw mut (*header).in_flight).write(Atomic::new(false));
+            (&raw mut (*header).linked).write(Atomic::new(false));
+            (&raw mut (*header).next).write(UnsafeCell::new(None));
             (&raw mut (*header).fresh).write(Atomic::new(true));
             (&raw mut (*header).parent).write(ParentCell::new(parent));
             (&raw mut (*header).device).write(UnsafeCell::new(None));
@@ -293,6 +298,30 @@ impl<T: IoClient> Io<T> {
     fn bio(&self) -> *mut b::bio {
         // SAFETY: the bio follows at this offset in the same block of memory.
         unsafe { self.header.as_ptr().byte_add(IoSet::<T>::FRONT_PAD).cast() }
+    }
+
+    /// Takes the link for a queue; false: the request is in one.
+    pub(super) fn claim_link(&self) -> bool {
+        !self.header().linked.xchg(true, Full)
+    }
+
+    /// Gives the link back.
+    pub(super) fn release_link(&self) {
+        self.header().linked.store(false, Release);
+    }
+
+    /// The handle without its count.
+    pub(super) fn into_raw(self) -> NonNull<Header<T>> {
+        core::mem::ManuallyDrop::new(self).header
+    }
+
+    /// The handle again.
+    ///
+    /// # Safety
+    ///
+    /// From [`Self::into_raw`], once.
+    pub(super) const unsafe fn from_raw(header: NonNull<Header<T>>) -> Self {
+        Self { header }
     }
 
     /// Whether both are handles of the same request.

@@ -6,10 +6,12 @@
 
 mod io;
 mod parent;
+mod queue;
 mod segments;
 mod status;
 
 pub(crate) use io::{plugged, Io, IoClient, IoData, IoKind, IoSet};
 pub(crate) use parent::ParentBio;
+pub(crate) use queue::IoQueue;
 pub(crate) use segments::Segments;
 pub(crate) use status::{BlkStatus, Op, OpFlags};
