@@ -78,9 +78,10 @@ test-two-primaries: all ## writes of two primaries to the same place; fails now 
 debug-kernel: setup ## a kernel with lockdep and other checkers (about 10 minutes, once)
 	@$(SCRIPTS)/debug-kernel.sh
 
-test-debug: all debug-kernel ## the virtual machine tests on the debug kernel
-	@path=$$($(SCRIPTS)/build-module.sh debug) && cp "$$path" build/drbd-debug.ko
-	@DRBD_RS_FLAVOUR=debug cargo test -p drbd-tests --features vm --test vm -- --test-threads 1 $(or $(ONLY),debug_)
+test-debug: all ## the virtual machine tests on the debug kernel, or with KERNEL=kasan on that
+	@$(SCRIPTS)/$(or $(KERNEL),debug)-kernel.sh
+	@path=$$($(SCRIPTS)/build-module.sh $(or $(KERNEL),debug)) && cp "$$path" build/drbd-$(or $(KERNEL),debug).ko
+	@DRBD_RS_FLAVOUR=$(or $(KERNEL),debug) cargo test -p drbd-tests --features vm --test vm -- --test-threads 1 $(or $(ONLY),debug_)
 
 test-cluster: tools ## Pacemaker with MariaDB, and the tutorials, on two complete Debian machines (ONLY=name)
 	@$(SCRIPTS)/setup.sh cluster
