@@ -214,8 +214,10 @@ fn cluster(reader: &mut Reader) -> Result<()> {
 
 /// Chapter 7: both become Primary without seeing each other, and bob gives up.
 fn split_brain(reader: &mut Reader) -> Result<()> {
-    reader.machines.both("systemctl stop pacemaker corosync; rm /etc/drbd.d/global_common.conf; drbdadm up r0")?;
-    reader.sees("alice", "drbdadm cstate r0", &["Connected"])?;
+    reader.machines.both("systemctl stop pacemaker corosync")?;
+    // no fencing, so that both can be promoted without each other
+    reader.machines.both("echo 'global { usage-count no; }' >/etc/drbd.d/global_common.conf; drbdadm up r0")?;
+    reader.sees("alice", "drbdadm cstate r0; drbdadm dstate r0", &["Connected", "UpToDate/UpToDate"])?;
     reader.machines.both("drbdadm disconnect r0 && drbdadm primary r0")?;
     for (name, file) in [("alice", "kept"), ("bob", "thrown-away")] {
         let write = format!("mount /dev/drbd0 /srv/data && echo x >/srv/data/{file} && umount /srv/data");
