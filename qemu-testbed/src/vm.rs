@@ -78,7 +78,7 @@ const SYSTEM_BOOT_LIMIT: Duration = Duration::from_secs(400);
 /// Limit of [`Vm::run`].
 const COMMAND_LIMIT: Duration = Duration::from_secs(120);
 /// Bounds of waits are stated for an idle machine with four processors; others are slower.
-const PATIENCE: u32 = 3;
+pub const PATIENCE: u32 = 3;
 
 impl Vm {
     /// Creates the disks that are missing and boots.

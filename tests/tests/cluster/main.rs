@@ -12,6 +12,7 @@ mod tutorials;
 
 use anyhow::Result;
 use qemu_testbed::Testbed;
+use std::time::Instant;
 
 /// The testbed, or the reason why there is none.
 fn bed() -> Testbed {
@@ -21,8 +22,11 @@ fn bed() -> Testbed {
     }
 }
 
-/// Fails with the whole chain of reasons.
-fn check(result: Result<()>) {
+/// Runs a test, says how long it took, and fails with the whole chain of reasons.
+fn check(test: impl FnOnce() -> Result<()>) {
+    let start = Instant::now();
+    let result = test();
+    println!("took {} s", start.elapsed().as_secs());
     if let Err(error) = result {
         panic!("{error:?}");
     }

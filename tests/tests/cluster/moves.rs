@@ -5,15 +5,16 @@
 use crate::stack::{wait, Node, Scripts, Stack};
 use crate::{bed, check};
 use anyhow::{ensure, Result};
+use std::time::Duration;
 
 #[test]
 fn the_agent_of_drbd_utils_drives_our_tools_and_our_module() {
-    check(everything("cluster-debian", Scripts::Debian));
+    check(|| everything("cluster-debian", Scripts::Debian));
 }
 
 #[test]
 fn our_agent_and_our_handlers_do_the_same() {
-    check(everything("cluster-ours", Scripts::Ours));
+    check(|| everything("cluster-ours", Scripts::Ours));
 }
 
 /// All moves on one pair of machines; the writer is always on the node that stays.
@@ -88,7 +89,8 @@ fn cut(stack: &mut Stack, first: Node) -> Result<()> {
     stack.vm(first).power_cut();
     let offline = format!("OFFLINE: [ {} ]", first.name());
     wait(stack.vm(second), 300, "crm_mon -1 -r", "the other node is gone", |t| t.contains(&offline))?;
-    stack.vm(second).ok("timeout 110 crm_resource --wait")?;
+    let rest = stack.vm(second).run_within("crm_resource --wait --timeout 500s", Duration::from_secs(600))?;
+    ensure!(rest.code == 0, "the cluster does not come to rest: {}", rest.text);
     let text = stack.vm(second).ok("crm_mon -1 -r")?;
     ensure!(text.contains("p_db\t(ocf:heartbeat:mysql):\t Stopped"), "old data are in use: {text}");
     let role = stack.vm(second).ok("drbdadm role r0")?;

@@ -63,7 +63,7 @@ const CONTENTS: &str = "cd /shared && find . -type f -not -path './lost+found/*'
 
 #[test]
 fn two_mounts_of_ocfs2_survive_the_death_of_one_node() {
-    check(ocfs2());
+    check(ocfs2);
 }
 
 fn up(vm: &mut Vm) -> Result<()> {

@@ -3,6 +3,7 @@
 
 use crate::packaged::Packaged;
 use anyhow::{bail, ensure, Result};
+use qemu_testbed::vm::PATIENCE;
 use qemu_testbed::{SystemOptions, Systems, Testbed, Vm};
 use std::time::{Duration, Instant};
 
@@ -241,9 +242,9 @@ impl Stack {
     }
 }
 
-/// Repeats `command` every two seconds until `done` likes what it prints.
+/// Repeats `command` every two seconds until `done` likes what it prints, at most `seconds` times [`PATIENCE`].
 pub fn wait(vm: &mut Vm, seconds: u64, command: &str, what: &str, done: impl Fn(&str) -> bool) -> Result<String> {
-    let end = Instant::now() + Duration::from_secs(seconds);
+    let end = Instant::now() + Duration::from_secs(seconds) * PATIENCE;
     loop {
         let text = vm.run(command)?.text;
         if done(&text) {
@@ -252,7 +253,7 @@ pub fn wait(vm: &mut Vm, seconds: u64, command: &str, what: &str, done: impl Fn(
         if Instant::now() > end {
             let more = vm.run("crm_mon -1 -rfA; cat /proc/drbd; journalctl --no-pager -n 80")?.text;
             bail!(
-                "{}# {command}\nnot within {seconds} s: {what}; last seen:\n{text}\n{more}",
+                "{}# {command}\nnot within {seconds} s times {PATIENCE}: {what}; last seen:\n{text}\n{more}",
                 vm.options.name
             );
         }

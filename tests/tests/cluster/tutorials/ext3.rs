@@ -7,7 +7,7 @@ use anyhow::Result;
 
 #[test]
 fn tutorial_3_by_hand_with_ext3() {
-    check(tutorial());
+    check(tutorial);
 }
 
 fn tutorial() -> Result<()> {

@@ -18,7 +18,7 @@ crm no
 
 #[test]
 fn tutorial_4_heartbeat_with_drbddisk() {
-    check(tutorial());
+    check(tutorial);
 }
 
 fn tutorial() -> Result<()> {

@@ -8,7 +8,7 @@ use anyhow::{ensure, Result};
 
 #[test]
 fn tutorial_0_the_service_then_pacemaker() {
-    check(tutorial());
+    check(tutorial);
 }
 
 fn tutorial() -> Result<()> {
