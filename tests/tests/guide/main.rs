@@ -152,6 +152,7 @@ fn newcomer(bed: &Testbed) -> Result<()> {
     mirror(&mut reader)?;
     cluster(&mut reader)?;
     split_brain(&mut reader)?;
+    afterwards(&mut reader)?;
     ensure!(reader.blocks.is_empty(), "not typed: {:?}", reader.blocks);
     reader.machines.finish()
 }
@@ -224,10 +225,14 @@ fn split_brain(reader: &mut Reader) -> Result<()> {
         reader.vm(name)?.ok(&write)?;
     }
     reader.machines.both("drbdadm connect r0")?;
-    reader.sees("alice", "dmesg; drbdadm cstate r0", &["Split-Brain", "StandAlone"])?;
+    reader.sees("alice", "dmesg", &["Split-Brain detected"])?;
+    reader.sees("alice", "drbdadm cstate r0", &["StandAlone"])?;
+    // as the guide says, if this one came to no verdict of its own
+    let settled = "drbdadm cstate r0 | grep -qx WFConnection && drbdadm disconnect r0; drbdadm cstate r0";
+    reader.sees("bob", settled, &["StandAlone"])?;
     let why = reader.vm("alice")?.run("drbdadm why r0")?.text;
     ensure!(why.contains("--discard-my-data"), "{why}");
-    reader.types("drbdadm disconnect r0")?;
+    reader.types("drbdadm secondary r0")?;
     if reader.vm("alice")?.ok("drbdadm cstate r0")?.contains("StandAlone") {
         reader.types("drbdadm connect r0")?;
     } else {
@@ -236,5 +241,13 @@ fn split_brain(reader: &mut Reader) -> Result<()> {
     reader.sees("bob", "drbdadm dstate r0", &["UpToDate/UpToDate"])?;
     let files = reader.vm("alice")?.ok("mount /dev/drbd0 /srv/data && ls /srv/data && umount /srv/data")?;
     ensure!(files.contains("kept") && !files.contains("thrown-away"), "{files}");
+    Ok(())
+}
+
+/// A command within the text of chapter 7: comparing both copies.
+fn afterwards(reader: &mut Reader) -> Result<()> {
+    reader.machines.both("sed -i 's/protocol C;/protocol C; verify-alg crc32c;/' /etc/drbd.d/r0.res && drbdadm adjust r0")?;
+    reader.vm("alice")?.ok("drbdadm verify r0")?;
+    reader.sees("alice", "dmesg; cat /proc/drbd", &["Online verify done", "cs:Connected", "oos:0"])?;
     Ok(())
 }
