@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::sync::Mutex;
 
 /// Every fault of the fault model.
-pub const FAULTS: [&str; 14] = [
+pub const FAULTS: [&str; 15] = [
     "cable cut, what is on its way arrives in part",
     "cable cut, nothing arrives",
     "a node loses power",
@@ -22,6 +22,7 @@ pub const FAULTS: [&str; 14] = [
     "cable cut within a packet",
     "cable cut within the header of a packet",
     "nothing arrives until a timeout",
+    "a write for the peer fails",
 ];
 
 static SEEN: [AtomicBool; FAULTS.len()] = [const { AtomicBool::new(false) }; FAULTS.len()];

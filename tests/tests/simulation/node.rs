@@ -177,6 +177,10 @@ pub struct Node {
     pub attached: bool,
     /// The bitmap on disk had bits from before the last resync: more than needed, which does no harm.
     pub stale_bits: bool,
+    /// The next access to the disk that ends fails.
+    pub error_due: bool,
+    /// The worker has an error to look at.
+    pub error_seen: bool,
     /// Disk states as the attach found them, while Negotiating.
     pub found: Option<(DiskState, DiskState)>,
     /// The worker waits for the last access to a disk that is being given up.
@@ -254,6 +258,8 @@ impl Node {
             effective: 0,
             attached: false,
             stale_bits: false,
+            error_due: false,
+            error_seen: false,
             found: None,
             draining: false,
             peer_uuids: None,

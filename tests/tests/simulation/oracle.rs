@@ -23,6 +23,8 @@ struct Entry {
     durable: [bool; 2],
     /// The write completed with a copy on this node, or the node has taken it over by a resync.
     certified: [bool; 2],
+    /// The disk of the node could not write it.
+    failed_at: [bool; 2],
 }
 
 /// See the module text.
@@ -87,6 +89,7 @@ impl Oracle {
             must: flags,
             durable: flags,
             certified: flags,
+            failed_at: flags,
         });
         let tag = self.writes.len() as u64;
         self.lineage[by].insert(tag);
@@ -122,6 +125,9 @@ impl Oracle {
         let stable = write.fua || nonvolatile;
         write.durable[by] = local && stable;
         write.durable[1 - by] = remote && protocol == 3 && stable;
+        if write.failed_at[1 - by] {
+            (write.must[1 - by], write.certified[1 - by], write.durable[1 - by]) = (false, false, false);
+        }
         // It may be gone there before we hear that it was there.
         write.must[1 - by] &= write.crashes == crashes || write.durable[1 - by];
     }
@@ -145,6 +151,17 @@ impl Oracle {
             if write.by == node {
                 write.ended.get_or_insert(now);
             }
+        }
+    }
+
+    /// A node could not write what it was sent; it may have said before that it received it.
+    pub fn not_written(&mut self, node: usize, data: &[(u64, u64)]) {
+        for (_, tag) in data {
+            self.say(format_args!("n{node} error of {tag} of the peer"));
+            let write = self.at(*tag);
+            write.must[node] = false;
+            write.certified[node] = false;
+            write.failed_at[node] = true;
         }
     }
 

@@ -107,9 +107,18 @@ impl Node {
         match io.kind {
             PeerKind::Write => {
                 let flagged = |flag: u32| io.flags & flag != 0;
-                self.disk.write_data(Self::content_of(&io), flagged(data_flags::FLUSH), flagged(data_flags::FUA));
-                let end = self.plane.peer_write_done(io.slot, true);
-                if flagged(data_flags::SEND_WRITE_ACK) {
+                let fails = self.fails();
+                if fails {
+                    crate::marks::fault("a write for the peer fails");
+                    env.oracle.not_written(self.me, &io.data);
+                }
+                if !fails || env.more.once_in(2) {
+                    self.disk.write_data(Self::content_of(&io), flagged(data_flags::FLUSH), flagged(data_flags::FUA));
+                }
+                let end = self.plane.peer_write_done(io.slot, !fails);
+                if fails {
+                    self.acknowledge(Command::NegAck, &io);
+                } else if flagged(data_flags::SEND_WRITE_ACK) {
                     self.acknowledge(if end.in_sync { Command::RsWriteAck } else { Command::WriteAck }, &io);
                 }
                 self.write_accounted(&io);

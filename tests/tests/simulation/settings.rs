@@ -8,7 +8,7 @@ use crate::world::World;
 use drbd_core::handshake::decide::policy;
 use drbd_core::handshake::{Action, Decision, Policies, Reason, Situation};
 use drbd_core::state::vector::word;
-use drbd_core::state::{evaluate, Conn, Kind, Request, Role};
+use drbd_core::state::{evaluate, Conn, Disk, Kind, Request, Role};
 
 /// What the options of a resource say. The defaults are those of the driver.
 #[derive(Clone, Copy, Default)]
@@ -16,6 +16,17 @@ pub struct Settings {
     /// They were drawn.
     pub drawn: bool,
     split_brain: Policies,
+    /// on-io-error.
+    on_io_error: OnIoError,
+}
+
+/// What becomes of a disk after an error.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum OnIoError {
+    PassOn,
+    CallLocalIoError,
+    #[default]
+    Detach,
 }
 
 /// What settings decide; each has to come about.
@@ -41,6 +52,9 @@ pub const OUTCOMES: &[&str] = &[
     "split brain not solved",
     "pause-sync",
     "resync-after",
+    "on-io-error pass_on",
+    "on-io-error call-local-io-error",
+    "on-io-error detach",
     "timeout",
     "ping timeout",
 ];
@@ -67,7 +81,8 @@ impl Settings {
             rr_conflict: [DISCONNECT, CALL_PRI_LOST, VIOLENTLY][random.index(3)],
             always_asbp: random.once_in(2),
         };
-        Self { drawn: true, split_brain }
+        let on_io_error = [OnIoError::PassOn, OnIoError::CallLocalIoError, OnIoError::Detach][random.index(3)];
+        Self { drawn: true, split_brain, on_io_error }
     }
 
     /// Those of a node: "local" of one is "remote" of the other.
@@ -147,6 +162,36 @@ impl Node {
         self.lose(env, if write { Conn::Timeout } else { Conn::NetworkFailure });
     }
 
+    /// An access that ends now may be the one that fails (EIO): once, and while the other copy is good.
+    pub fn fails(&mut self) -> bool {
+        let good = self.state.conn == Conn::Connected && self.state.disk == Disk::UpToDate && self.state.pdsk == Disk::UpToDate;
+        let fails = good && self.error_due;
+        if fails {
+            self.error_due = false;
+            self.error_seen = true;
+        }
+        fails
+    }
+
+    /// ER-1: the worker looks at errors.
+    pub fn apply_error_policy(&mut self, env: &mut Env) {
+        self.error_seen = false;
+        let policy = env.settings.on_io_error;
+        marks::outcome(match policy {
+            OnIoError::PassOn => "on-io-error pass_on",
+            OnIoError::CallLocalIoError => "on-io-error call-local-io-error",
+            OnIoError::Detach => "on-io-error detach",
+        });
+        if policy == OnIoError::PassOn {
+            if self.state.disk > Disk::Inconsistent {
+                self.hard(&env.options, Request::none().disk(Disk::Inconsistent));
+            }
+        } else if self.state.disk > Disk::Failed {
+            env.oracle.disk_fails(self.me);
+            self.give_up_disk(env);
+        }
+    }
+
     /// pause-sync, resume-sync, and another device of resync-after that begins and ends.
     fn pause(&mut self, env: &mut Env, flag: u32, set: bool) {
         let old = self.state.conn;
@@ -182,8 +227,19 @@ impl World {
                     self.watch(at);
                 }
             }
+            // One at a time, and nobody else is to be the only good copy meanwhile.
+            9 | 10 if self.may_lose_a_disk() => {
+                let at = self.env.more.index(2);
+                self.nodes[at].error_due = true;
+                self.nodes[1 - at].error_due = false;
+            }
             _ => {}
         }
+    }
+
+    /// Both copies are good, and both nodes know it.
+    pub fn may_lose_a_disk(&self) -> bool {
+        self.nodes.iter().all(|node| node.alive && node.state.disk == Disk::UpToDate && node.state.conn == Conn::Connected && !node.error_seen)
     }
 
     /// Nothing of it goes on.
@@ -192,6 +248,7 @@ impl World {
             link.silent = [false; 2];
         }
         for node in &mut self.nodes {
+            node.error_due = false;
             if node.alive {
                 node.pause(&mut self.env, word::USER_ISP, false);
                 node.pause(&mut self.env, word::AFTR_ISP, false);

@@ -38,6 +38,7 @@ enum Step {
     Reconnect,
     NoticeLoss,
     TimeOut,
+    Error,
 }
 
 /// What the run is to show.
@@ -165,6 +166,7 @@ impl World {
                 (node.receiver == Receiver::Draining && node.peer_in_work == 0, Step::Reconnect),
                 (serving && link.is_some_and(|link| link.cut), Step::NoticeLoss),
                 (serving && link.is_some_and(|link| link.silent != [false; 2]), Step::TimeOut),
+                (node.error_seen, Step::Error),
             ];
             steps.extend(rows.into_iter().filter(|row| row.0).map(|row| (node.me, row.1)));
         }
@@ -221,6 +223,7 @@ impl World {
             Step::Reconnect => node.reconnect(env),
             Step::NoticeLoss => node.lose(env, Conn::BrokenPipe),
             Step::TimeOut => node.time_out(env),
+            Step::Error => node.apply_error_policy(env),
         }
     }
 
@@ -358,7 +361,8 @@ impl World {
         let at = self.env.random.index(2);
         match self.env.random.below(8) {
             // One at a time, and not while a handshake looks at it: a copy that is nowhere can not be kept.
-            6 if self.nodes.iter().all(|node| node.alive && node.state.disk == DiskState::UpToDate && node.state.conn == Conn::Connected) => {
+            6 if self.may_lose_a_disk() => {
+                self.nodes.iter_mut().for_each(|node| node.error_due = false);
                 self.env.oracle.disk_fails(at);
                 self.nodes[at].give_up_disk(&mut self.env);
                 marks::fault("a disk fails");
@@ -523,6 +527,10 @@ impl World {
     fn reconcile(&mut self, round: usize) {
         for node in self.nodes.iter_mut().filter(|node| node.primary) {
             node.demote(&mut self.env);
+        }
+        // After an error that was passed on the copy stays Inconsistent until the next handshake.
+        if let Some(at) = (0..2).find(|at| self.nodes[*at].state.conn == Conn::Connected && self.nodes[*at].state.disk == DiskState::Inconsistent) {
+            self.nodes[at].disconnect(&mut self.env);
         }
         self.settle();
         let alone: Vec<usize> = (0..2).filter(|at| self.nodes[*at].receiver == Receiver::StandAlone).collect();
