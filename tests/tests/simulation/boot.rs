@@ -109,6 +109,7 @@ impl Node {
             return;
         }
         self.attached = true;
+        self.given_up = false;
         self.uuids = found.uuids;
         self.flags = found.flags & !flags::AL_CLEAN;
         self.crashed_primary = attach::crashed_primary(found.flags, false);
@@ -144,8 +145,10 @@ impl Node {
     /// The last access has ended.
     pub fn disk_drained(&mut self, env: &mut Env) {
         self.draining = false;
-        self.write_bitmap(env);
-        self.write_superblock(env);
+        if !self.given_up {
+            self.write_bitmap(env);
+            self.write_superblock(env);
+        }
         self.hard(&env.options, Request::none().disk(DiskState::Diskless));
     }
 

@@ -4,21 +4,27 @@
 //!
 //! # Fault model
 //!
-//! What can happen, each at any step, drawn by the seed: the cable is cut, and of the bytes on their way in each of the four streams those up to
-//! any one arrive, so that a packet or its header may be there in part, or none (then the loss is noticed late); a node hears nothing any
-//! more, until it does, or a write or a ping times out on either side; a node loses power, between two steps or at any write of metadata; the other one may be without power
-//! already. Of the writes that a disk has not been told to flush each is then on the platter, or not, or up to any 512-byte sector, or
-//! in any sectors; a flush and a write with FUA keep their word, and a sector is never torn. A disk fails and is given up, one at a time and only
-//! while the other is good. The administrator promotes, demotes, disconnects, connects, detaches and attaches at any moment, and pauses a
-//! resync and lets it go on, as another device of resync-after does.
+//! What can happen, each at any step, drawn by the seed:
+//!
+//! * The cable is cut. Of the bytes on their way in each of the four streams those up to any one arrive, so that a packet or its header may be
+//!   there in part, or none arrives, and the loss is noticed late.
+//! * A node hears nothing any more, until it does, or until a write (ko-count) or a ping times out on either side.
+//! * A node loses power, between two steps or at any write of metadata; the other one may be without power already. Of the writes that a disk
+//!   has not been told to flush each is then on the platter, or not, or up to any 512-byte sector, or in any sectors; a flush and a write with FUA
+//!   keep their word, and a sector is never torn.
+//! * A disk fails and is given up; a disk fails a write of the peer, which may or may not have come about, and on-io-error decides; a disk answers
+//!   nothing, for a while, or until it is named gone and later ends what it had. One at a time, and only while the other is good.
+//! * The administrator promotes, demotes, disconnects, connects, detaches and attaches at any moment, and pauses a resync and lets it go on, as
+//!   another device of resync-after does.
 //!
 //! Drawn by the seed as well: the protocol, the order of epochs, the place of the metadata, the sizes of log, epochs and requests and the coding
-//! of the bitmap; in three runs of four the policies after a split brain with none, one and two Primaries, always-asbp and rr-conflict.
+//! of the bitmap; in three runs of four the policies after a split brain with none, one and two Primaries, always-asbp, rr-conflict and
+//! on-io-error. The fourth has none of the settings, and neither silence, pauses, cuts within packets, failed writes nor disks that hang.
 //!
 //! What need not be survived: the loss of the only good copy, two nodes promoted without knowing of each other and nobody who tells the administrator
 //! (a source that loses power just after it has let the target finish, and goes on alone, is such a node too), a disk that lies about a flush or
-//! gives back other data than was written. Not part of the model: fencing and suspended I/O, single disk errors, disks that hang and
-//! congestion (`tests/vm`), data damaged on its way; two Primaries have a model of their own (`conflicts`).
+//! gives back other data than was written. Not part of the model: failed reads, failed writes of the application and of metadata, fencing,
+//! suspended I/O and congestion (`tests/vm`), data damaged on its way; two Primaries have a model of their own (`conflicts`).
 //!
 //! Coverage marks ([`marks`]) show that every fault came about and that every edge of the state vector that these nodes can take was taken.
 //!

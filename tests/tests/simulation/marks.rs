@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::sync::Mutex;
 
 /// Every fault of the fault model.
-pub const FAULTS: [&str; 15] = [
+pub const FAULTS: [&str; 17] = [
     "cable cut, what is on its way arrives in part",
     "cable cut, nothing arrives",
     "a node loses power",
@@ -23,6 +23,8 @@ pub const FAULTS: [&str; 15] = [
     "cable cut within the header of a packet",
     "nothing arrives until a timeout",
     "a write for the peer fails",
+    "a disk hangs",
+    "a disk that hangs is named gone",
 ];
 
 static SEEN: [AtomicBool; FAULTS.len()] = [const { AtomicBool::new(false) }; FAULTS.len()];

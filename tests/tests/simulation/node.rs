@@ -179,6 +179,10 @@ pub struct Node {
     pub stale_bits: bool,
     /// The next access to the disk that ends fails.
     pub error_due: bool,
+    /// The disk answers nothing at the moment.
+    pub hangs: bool,
+    /// It was named gone (`detach --force`, disk-timeout): nobody waits for it any more.
+    pub given_up: bool,
     /// The worker has an error to look at.
     pub error_seen: bool,
     /// Disk states as the attach found them, while Negotiating.
@@ -259,6 +263,8 @@ impl Node {
             attached: false,
             stale_bits: false,
             error_due: false,
+            hangs: false,
+            given_up: false,
             error_seen: false,
             found: None,
             draining: false,
@@ -505,7 +511,7 @@ impl Node {
 
     /// One write of metadata; the power may fail behind it.
     pub fn write_meta(&mut self, write: Write<Box<Bytes>>, durable: bool) {
-        if self.is_dying() {
+        if self.is_dying() || (self.hangs && self.given_up) {
             return;
         }
         if durable {

@@ -233,13 +233,42 @@ impl World {
                 self.nodes[at].error_due = true;
                 self.nodes[1 - at].error_due = false;
             }
+            11 if self.may_lose_a_disk() => {
+                let at = self.env.more.index(2);
+                self.nodes.iter_mut().for_each(|node| node.error_due = false);
+                self.nodes[at].hangs = true;
+                self.say(at, format_args!("disk hangs"));
+                marks::fault("a disk hangs");
+            }
+            12..=15 => {
+                let at = self.env.more.index(2);
+                if self.nodes[at].hangs && self.nodes[at].alive {
+                    self.end_hang(at);
+                }
+            }
             _ => {}
         }
     }
 
+    /// It answers again, or it is named gone first.
+    fn end_hang(&mut self, at: usize) {
+        let (node, env) = (&mut self.nodes[at], &mut self.env);
+        let alone_good = node.state.pdsk != Disk::UpToDate || node.state.conn != Conn::Connected || !self.nodes[1 - at].alive;
+        let node = &mut self.nodes[at];
+        if node.given_up || alone_good || env.more.once_in(3) {
+            node.hangs = false;
+            return;
+        }
+        marks::fault("a disk that hangs is named gone");
+        node.given_up = true;
+        env.oracle.disk_fails(at);
+        node.give_up_disk(env);
+        self.watch(at);
+    }
+
     /// Both copies are good, and both nodes know it.
     pub fn may_lose_a_disk(&self) -> bool {
-        self.nodes.iter().all(|node| node.alive && node.state.disk == Disk::UpToDate && node.state.conn == Conn::Connected && !node.error_seen)
+        self.nodes.iter().all(|node| node.alive && node.state.disk == Disk::UpToDate && node.state.conn == Conn::Connected && !node.error_seen && !node.hangs)
     }
 
     /// Nothing of it goes on.
@@ -249,6 +278,7 @@ impl World {
         }
         for node in &mut self.nodes {
             node.error_due = false;
+            node.hangs = false;
             if node.alive {
                 node.pause(&mut self.env, word::USER_ISP, false);
                 node.pause(&mut self.env, word::AFTR_ISP, false);

@@ -146,24 +146,26 @@ impl World {
             let link = self.env.link.as_ref().filter(|link| !link.left[node.me]);
             let serving = node.receiver == Receiver::Serving;
             let has = |stream| serving && link.is_some_and(|link| link.has_message(node.me, stream));
+            // Who writes metadata waits with the disk.
+            let waits = node.hangs && !node.given_up;
             let rows = [
-                (!node.after.is_empty() && !node.draining, Step::Work),
-                (node.draining && node.is_idle(), Step::Drained),
-                (node.role_changed && node.after.is_empty() && !node.draining, Step::Role),
-                (!node.ios.is_empty(), Step::EndIo),
+                (!node.after.is_empty() && !node.draining && !waits, Step::Work),
+                (node.draining && (node.is_idle() || node.given_up), Step::Drained),
+                (node.role_changed && node.after.is_empty() && !node.draining && !waits, Step::Role),
+                (!node.ios.is_empty() && !node.hangs, Step::EndIo),
                 (node.retry, Step::Retry),
-                (node.log_kicked && !node.plane.log.is_sealed(), Step::Log),
+                (node.log_kicked && !node.plane.log.is_sealed() && !waits, Step::Log),
                 (node.may_send(&self.env), Step::Send),
                 (node.idle_barrier_due(&self.env), Step::Barrier),
                 (has(Stream::Data) && !node.epochs_in.is_full(), Step::Data),
                 (has(Stream::Meta), Step::Meta),
                 (serving && !node.acks.is_empty(), Step::Acks),
-                (node.flush_wanted, Step::Flush),
+                (node.flush_wanted && !node.hangs, Step::Flush),
                 (node.may_release(), Step::Release),
                 (serving && node.may_request(), Step::Request),
                 (serving && node.may_finish(), Step::Finish),
                 (node.receiver == Receiver::Flushing && node.after.is_empty(), Step::Settle),
-                (node.receiver == Receiver::Draining && node.peer_in_work == 0, Step::Reconnect),
+                (node.receiver == Receiver::Draining && node.peer_in_work == 0 && !waits, Step::Reconnect),
                 (serving && link.is_some_and(|link| link.cut), Step::NoticeLoss),
                 (serving && link.is_some_and(|link| link.silent != [false; 2]), Step::TimeOut),
                 (node.error_seen, Step::Error),
@@ -405,7 +407,7 @@ impl World {
     fn may_attach(&self, at: usize) -> bool {
         let node = &self.nodes[at];
         let safe = node.state.conn >= Conn::Connected || (node.state.role == Role::Secondary && !self.env.oracle.is_behind(at));
-        node.state.disk == DiskState::Diskless && !node.attached && safe
+        node.state.disk == DiskState::Diskless && !node.attached && safe && node.is_idle() && !node.hangs
     }
 
     fn administer(&mut self) {
@@ -516,7 +518,7 @@ impl World {
             self.nodes[at].disconnect(&mut self.env);
             self.settle();
             let node = &mut self.nodes[at];
-            if node.state.disk == DiskState::Diskless && !node.attached {
+            if node.state.disk == DiskState::Diskless && !node.attached && node.is_idle() {
                 node.attach(&mut self.env);
             }
             self.nodes[at].connect(&mut self.env, false);
