@@ -120,14 +120,16 @@ fn settle_possible_end(volume: &mut Volume, new: State) -> State {
     if !core::mem::take(&mut volume.may_be_finished) || !matches!(volume.state.conn, Conn::SyncSource | Conn::PausedSyncS) {
         return new;
     }
-    if new.conn >= Conn::Connected {
+    let apart = new.conn < Conn::Connected;
+    if !apart && new.pdsk > Disk::Failed {
         volume.may_be_finished = matches!(new.conn, Conn::SyncSource | Conn::PausedSyncS);
         return new;
     }
     if let Some(disk) = volume.disk.as_mut() {
         disk.uuids.clear_bitmap();
     }
-    State { pdsk: Disk::DUnknown, ..new }
+    // A disk that has failed since is reported ahead of the end of the resync.
+    State { pdsk: if apart { Disk::DUnknown } else { new.pdsk }, ..new }
 }
 
 impl Resource {

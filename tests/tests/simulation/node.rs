@@ -391,10 +391,13 @@ impl Node {
     pub fn assign(&mut self, options: &Options, mut new: State) {
         let old = self.state;
         if std::mem::take(&mut self.may_be_finished) {
-            let lost = matches!(old.conn, Conn::SyncSource | Conn::PausedSyncS) && new.conn < Conn::Connected;
+            let apart = new.conn < Conn::Connected;
+            let lost = matches!(old.conn, Conn::SyncSource | Conn::PausedSyncS) && (apart || new.pdsk <= DiskState::Failed);
             if lost {
-                // The target may count as UpToDate by now: its report was lost.
+                // The target may count as UpToDate by now: its report was lost, or overtaken by that of its disk.
                 self.uuids.clear_bitmap();
+            }
+            if lost && apart {
                 new.pdsk = DiskState::DUnknown;
             }
             self.may_be_finished = !lost && matches!(new.conn, Conn::SyncSource | Conn::PausedSyncS);
