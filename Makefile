@@ -75,6 +75,10 @@ test-vm: all ## tests in virtual machines: life cycle, pairs, interop with the C
 test-two-primaries: all ## writes of two primaries to the same place; fails now and then: a known defect, see docs/differences.md
 	@cargo test -p drbd-tests --features vm --test vm -- --test-threads 1 two_primaries::
 
+.PHONY: test-transcripts
+test-transcripts: all ## the recorded transcripts of the C driver, played with our tools on our driver (5 minutes); not part of make test
+	@tests/vm.sh transcripts::
+
 debug-kernel: setup ## a kernel with lockdep and other checkers (about 10 minutes, once)
 	@$(SCRIPTS)/debug-kernel.sh
 

@@ -23,6 +23,7 @@ mod size;
 mod options;
 mod requests;
 mod tools;
+mod transcripts;
 mod two_primaries;
 mod verify;
 mod views;
