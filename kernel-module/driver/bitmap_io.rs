@@ -9,8 +9,8 @@ use super::resource::Resource;
 /// Sectors of a page of the bitmap.
 const PAGE_SECTORS: u64 = 8;
 
-/// Pages read with one access.
-const RUN_PAGES: usize = 16;
+/// Pages read or written with one access.
+const RUN_PAGES: usize = 64;
 
 /// Reads the whole bitmap.
 pub(crate) fn read(device: &Device) -> Result {
@@ -28,43 +28,72 @@ pub(crate) fn read(device: &Device) -> Result {
     Ok(())
 }
 
-/// Writes the pages that differ from the disk, or only `only`. `settled`: the blocks that the bits speak of are durable; they are made so with
-/// the first page.
-pub(crate) fn write_changed(device: &Device, only: Option<usize>, settled: &mut bool) -> Result {
-    let mut from = only.unwrap_or(0);
+/// Writes page `page` if it differs from the disk. `settled`: the blocks that the bits speak of are durable; they are made so with the first page.
+pub(crate) fn write_page(device: &Device, page: usize, settled: &mut bool) -> Result {
     let mut buffer = device.meta.lock();
     let Some(place) = device.metadata_place() else { return Ok(()) };
+    let mut run = buffer.run(&device.pages, 1);
+    gather(device, &mut buffer, &mut run, page, settled);
+    write(device, &place, &mut buffer, run, page, settled)
+}
+
+/// Writes every page that differs from the disk, neighbours together. Others may use the metadata in between.
+fn write_changed(device: &Device) -> Result {
+    let mut from = 0;
+    let mut settled = false;
     loop {
-        let (page, clearing) = {
-            let mut plane = device.plane.lock();
-            let Plane { core, .. } = &mut *plane;
-            let Some(page) = core.bitmap.next_dirty_page(from).filter(|page| only.is_none_or(|only| *page == only)) else {
-                break;
-            };
-            core.bitmap.clean_page(page);
-            core.bitmap.store_page(page, buffer.bytes_mut());
-            (page, core.gate().in_sync_states)
-        };
-        // While a resync runs, this page may speak of blocks written since the last flush.
-        let durable = if *settled && !clearing { Ok(()) } else { place.settle_data(&mut buffer) };
-        *settled = true;
-        let sector = place.layout.bitmap_sector() + page as u64 * PAGE_SECTORS;
-        let written = durable.and_then(|()| buffer.write(&place.meta, sector, super::metadata::RELAXED, place.limit));
-        device.statistics.bitmap_writes.add(1);
-        if let Err(error) = written {
-            device.plane.lock().core.bitmap.dirty_page(page);
-            return Err(device.metadata_failed(error));
-        }
-        from = page + 1;
+        let Some(first) = device.plane.lock().core.bitmap.next_dirty_page(from) else { return Ok(()) };
+        let mut buffer = device.meta.lock();
+        let Some(place) = device.metadata_place() else { return Ok(()) };
+        let mut run = buffer.run(&device.pages, RUN_PAGES);
+        while !run.is_full() && gather(device, &mut buffer, &mut run, first, &mut settled) {}
+        from = first + run.blocks().max(1);
+        write(device, &place, &mut buffer, run, first, &mut settled)?;
     }
-    Ok(())
+}
+
+/// Adds the next page to a run that begins with page `first`; it counts as written then. False: it does not differ from the disk.
+fn gather(device: &Device, buffer: &mut MetaBuffer, run: &mut MetaRun, first: usize, settled: &mut bool) -> bool {
+    let page = first + run.blocks();
+    {
+        let mut plane = device.plane.lock();
+        let Plane { core, .. } = &mut *plane;
+        if core.bitmap.next_dirty_page(page) != Some(page) {
+            return false;
+        }
+        core.bitmap.clean_page(page);
+        core.bitmap.store_page(page, buffer.bytes_mut());
+        // While a resync runs, this page may speak of blocks written since the last flush.
+        *settled &= !core.gate().in_sync_states;
+    }
+    run.push(buffer.bytes());
+    true
+}
+
+/// Writes a run of pages that begins with page `first`.
+fn write(device: &Device, place: &Place, buffer: &mut MetaBuffer, run: MetaRun, first: usize, settled: &mut bool) -> Result {
+    let count = run.blocks();
+    if count == 0 {
+        return Ok(());
+    }
+    let durable = if *settled { Ok(()) } else { place.settle_data(buffer) };
+    *settled = true;
+    let sector = place.layout.bitmap_sector() + first as u64 * PAGE_SECTORS;
+    let written = durable.and_then(|()| buffer.write_run(&place.meta, run, sector, place.limit));
+    device.statistics.bitmap_writes.add(count as u64);
+    written.map_err(|error| {
+        let mut plane = device.plane.lock();
+        (first..first + count).for_each(|page| plane.core.bitmap.dirty_page(page));
+        drop(plane);
+        device.metadata_failed(error)
+    })
 }
 
 impl Resource {
     /// Writes the changed pages of a volume's bitmap.
     pub(crate) fn write_bitmap(&self, number: u16) -> Result {
         let Some(device) = self.control.lock().volume(number).map(|volume| volume.device.clone()) else { return Ok(()) };
-        write_changed(&device, None, &mut false)?;
+        write_changed(&device)?;
         let mut buffer = device.meta.lock();
         match device.metadata_place() {
             Some(place) => buffer.flush(&place.meta, place.limit).map_err(|error| device.metadata_failed(error)),

@@ -82,7 +82,7 @@ impl Device {
             let change = self.plane.lock().core.log.change(position);
             let Some(change) = change else { break };
             if change.leaving != FREE {
-                bitmap_io::write_changed(self, Some((change.leaving / EXTENTS_PER_PAGE) as usize), &mut settled)?;
+                bitmap_io::write_page(self, (change.leaving / EXTENTS_PER_PAGE) as usize, &mut settled)?;
                 leaving = true;
             }
             position += 1;

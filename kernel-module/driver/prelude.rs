@@ -5,7 +5,7 @@ pub(crate) use crate::kapi::bdev::{BlockDev, Claim, HolderToken};
 pub(crate) use crate::kapi::bio::{BlkStatus, Io, IoClient, IoKind, IoQueue, IoSet, Op, OpFlags, ParentBio};
 pub(crate) use crate::kapi::disk::{BlockOps, Disk, OpenMode};
 pub(crate) use crate::kapi::limits::Limits;
-pub(crate) use crate::kapi::meta::{GivenUp, MetaBuffer, MetaError, MetaFlags};
+pub(crate) use crate::kapi::meta::{GivenUp, MetaBuffer, MetaError, MetaFlags, MetaRun};
 pub(crate) use crate::kapi::net::{More, NetError, PageMode, Socket, SocketAddress};
 pub(crate) use crate::kapi::page::{Page, PagePool};
 pub(crate) use crate::kapi::sync::{

@@ -162,17 +162,28 @@ impl MetaBuffer {
             meta: true,
             ..OpFlags::default()
         };
-        let run = self.set.with_pages(pool, (blocks * META_BLOCK_BYTES) as u32, transfer());
-        let single = core::mem::replace(&mut self.io, run);
-        let done = self.transfer(dev, Op::Read, flags, sector, timeout);
-        if done.is_ok() {
-            for block in 0..blocks {
-                self.io.read_bytes(block * META_BLOCK_BYTES, self.page.bytes_mut());
-                each(block, self.page.bytes());
-            }
+        let io = self.set.with_pages(pool, (blocks * META_BLOCK_BYTES) as u32, transfer());
+        self.carry(&io, dev, Op::Read, flags, sector, io.size_bytes(), timeout)?;
+        for block in 0..blocks {
+            io.read_bytes(block * META_BLOCK_BYTES, self.page.bytes_mut());
+            each(block, self.page.bytes());
         }
-        self.io = single;
-        done
+        Ok(())
+    }
+
+    /// Room for up to `blocks` blocks that are to be written together: as many as `pool` has at hand, at least one. Process context; waits
+    /// for nothing.
+    pub(crate) fn run(&self, pool: &Arc<PagePool>, blocks: usize) -> MetaRun {
+        let many = (blocks > 1).then(|| self.set.with_pages_at_hand(pool, (blocks * META_BLOCK_BYTES) as u32, transfer()));
+        let io = many.filter(|io| io.size_bytes() > 0).unwrap_or_else(|| self.io.clone());
+        MetaRun { io, bytes: 0 }
+    }
+
+    /// Writes a run to `sector` (512-byte units) and what follows. Process context; waits as [`Self::write`]. Guarantees nothing about what a
+    /// power cut leaves: [`Self::flush`] afterwards.
+    pub(crate) fn write_run(&mut self, dev: &BlockDev, run: MetaRun, sector: u64, timeout: Jiffies) -> Result<(), MetaError> {
+        let flags = OpFlags { sync: true, meta: true, prio: true, ..OpFlags::default() };
+        self.carry(&run.io, dev, Op::Write, flags, sector, run.bytes as u32, timeout)
     }
 
     /// Writes the block to `sector` (512-byte units). Process context; waits at most `timeout`,
@@ -209,32 +220,73 @@ impl MetaBuffer {
         sector: u64,
         timeout: Jiffies,
     ) -> Result<(), MetaError> {
-        self.io.done.reinit();
-        self.io
-            .submit(dev, op, flags, sector)
-            .map_err(|_| MetaError::Status(BlkStatus::IOERR))?;
+        let io = self.io.clone();
+        self.carry(&io, dev, op, flags, sector, META_BLOCK_BYTES as u32, timeout)
+    }
+
+    /// Moves `bytes` of `io`; a flush none.
+    #[allow(clippy::too_many_arguments)]
+    fn carry(
+        &mut self,
+        io: &Io<Transfer>,
+        dev: &BlockDev,
+        op: Op,
+        flags: OpFlags,
+        sector: u64,
+        bytes: u32,
+        timeout: Jiffies,
+    ) -> Result<(), MetaError> {
+        let bytes = if op == Op::Flush { 0 } else { bytes };
+        io.done.reinit();
+        io.submit_sized(dev, op, flags, sector, bytes).map_err(|_| MetaError::Status(BlkStatus::IOERR))?;
         let watch = self.given_up.clone();
         watch.sector.store(sector, Relaxed);
         watch.write.store(op != Op::Read, Relaxed);
         watch.since.store(jiffies() as u64 | 1, Relaxed);
-        let done = self.wait_done(timeout);
+        let done = self.wait_done(io, timeout);
         watch.since.store(0, Relaxed);
         done
     }
 
     /// Waits for the transfer that was submitted.
-    fn wait_done(&mut self, timeout: Jiffies) -> Result<(), MetaError> {
+    fn wait_done(&mut self, io: &Io<Transfer>, timeout: Jiffies) -> Result<(), MetaError> {
         let mut waited = 0;
-        while !self.io.done.wait_timeout(GIVEN_UP_CHECK) {
+        while !io.done.wait_timeout(GIVEN_UP_CHECK) {
             waited += GIVEN_UP_CHECK;
             if waited >= timeout || self.given_up.is_set() {
+                // The disk may still have it.
                 self.io = new_transfer(&self.set, &self.pool);
                 return Err(MetaError::TimedOut);
             }
         }
-        match BlkStatus::from_errno(self.io.status.load(Relaxed)) {
+        match BlkStatus::from_errno(io.status.load(Relaxed)) {
             BlkStatus::OK => Ok(()),
             status => Err(MetaError::Status(status)),
+        }
+    }
+}
+
+/// Blocks to be written together.
+pub(crate) struct MetaRun {
+    io: Io<Transfer>,
+    bytes: usize,
+}
+
+impl MetaRun {
+    /// Blocks in it.
+    pub(crate) fn blocks(&self) -> usize {
+        self.bytes / META_BLOCK_BYTES
+    }
+
+    /// Whether there is no room for another.
+    pub(crate) fn is_full(&self) -> bool {
+        self.bytes.saturating_add(META_BLOCK_BYTES) > self.io.size_bytes() as usize
+    }
+
+    /// Adds a block; without room, nothing happens.
+    pub(crate) fn push(&mut self, block: &[u8; META_BLOCK_BYTES]) {
+        if !self.is_full() {
+            self.bytes += self.io.write_bytes(self.bytes, block);
         }
     }
 }

@@ -148,6 +148,13 @@ impl PagePool {
         self.in_use.fetch_add(count as isize, Relaxed);
     }
 
+    /// Fills up to `count` places through `put`, with what is at hand: waits for nothing. Process context.
+    pub(super) fn take_at_hand(&self, count: usize, mut put: impl FnMut(RawPage)) {
+        let mut left = count;
+        self.take_some(&mut left, &mut put);
+        self.in_use.fetch_add(count.saturating_sub(left) as isize, Relaxed);
+    }
+
     /// Takes from the stock first, then from the allocator; stops when both have nothing.
     fn take_some(&self, left: &mut usize, put: &mut impl FnMut(RawPage)) {
         let mut stock = self.stock.lock();

@@ -184,6 +184,27 @@ impl<T: IoClient> IoSet<T> {
         size_bytes: u32,
         data: impl PinInit<T, Infallible>,
     ) -> Io<T> {
+        self.with_pages_waiting(pool, size_bytes, data, true)
+    }
+
+    /// The same with as much memory as is at hand, down to nothing at all. Process context; does not wait for pages.
+    pub(crate) fn with_pages_at_hand(
+        self: &Arc<Self>,
+        pool: &Arc<PagePool>,
+        size_bytes: u32,
+        data: impl PinInit<T, Infallible>,
+    ) -> Io<T> {
+        self.with_pages_waiting(pool, size_bytes, data, false)
+    }
+
+    /// `wait`: until all pages are there.
+    fn with_pages_waiting(
+        self: &Arc<Self>,
+        pool: &Arc<PagePool>,
+        size_bytes: u32,
+        data: impl PinInit<T, Infallible>,
+        wait: bool,
+    ) -> Io<T> {
         let size_bytes = match self.kind {
             IoKind::Pages => size_bytes.min(MAX_IO_BYTES),
             IoKind::Parents => 0,
@@ -193,24 +214,29 @@ impl<T: IoClient> IoSet<T> {
         // SAFETY: the bio is ours and has room for `count` vectors.
         unsafe {
             let vectors = (*bio).bi_io_vec;
-            let mut used = 0;
+            let mut used: u16 = 0;
             let mut left = size_bytes;
-            pool.take(count as usize, |page: RawPage| {
+            let mut put = |page: RawPage| {
                 let bytes = left.min(PAGE_BYTES as u32);
-                vectors.add(used).write(b::bio_vec {
+                vectors.add(used as usize).write(b::bio_vec {
                     bv_page: page.as_ptr(),
                     bv_len: bytes,
                     bv_offset: 0,
                 });
                 used = used.wrapping_add(1);
                 left = left.wrapping_sub(bytes);
-            });
+            };
+            if wait {
+                pool.take(count as usize, &mut put);
+            } else {
+                pool.take_at_hand(count as usize, &mut put);
+            }
             let extent = Extent {
                 vectors,
-                vector_count: count,
+                vector_count: used,
                 index: 0,
                 skip: 0,
-                size_bytes,
+                size_bytes: size_bytes.wrapping_sub(left),
             };
             let pool = Arc::into_raw(pool.clone());
             self.build(bio, None, pool, extent, data)

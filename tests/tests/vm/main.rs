@@ -4,6 +4,7 @@
 //! log. `make test-vm` runs them; a name after `-- ` selects one.
 
 mod crash_states;
+mod extremes;
 mod failures;
 mod fencing;
 mod hangs;

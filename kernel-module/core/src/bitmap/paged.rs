@@ -301,6 +301,18 @@ impl<P: PageStore> Bitmap<P> {
 
     /// Writes page `index` as it stands on disk (4096 bytes, little endian, padding clear).
     pub fn store_page(&self, index: usize, out: &mut [u8]) {
+        let whole = page_bits(self.bits, index) == BITS_PER_PAGE as u32;
+        match self.pages.view(index) {
+            PageView::Clean => return out.fill(0),
+            PageView::AllSet if whole => return out.fill(0xff),
+            PageView::Present(words) if whole => {
+                for (word, chunk) in words.iter().zip(out.chunks_exact_mut(8)) {
+                    chunk.copy_from_slice(&word.to_le_bytes());
+                }
+                return;
+            }
+            _ => {}
+        }
         let base = index as u64 * 512;
         for (offset, chunk) in (0u64..).zip(out.chunks_exact_mut(8).take(512)) {
             chunk.copy_from_slice(&self.word(base + offset).to_le_bytes());
@@ -312,6 +324,7 @@ impl<P: PageStore> Bitmap<P> {
     pub fn load_page(&mut self, index: usize, bytes: &[u8]) {
         let limit = page_bits(self.bits, index);
         let old = self.pages.weight(index);
+        let uniform = |value: u64| bytes.chunks_exact(8).all(|chunk| chunk == value.to_ne_bytes());
         let mut weight = 0u32;
         let word_at = |offset: u32, chunk: &[u8]| {
             let mut raw = [0u8; 8];
@@ -324,8 +337,12 @@ impl<P: PageStore> Bitmap<P> {
                 _ => word,
             }
         };
-        for (offset, chunk) in (0u32..).zip(bytes.chunks_exact(8).take(512)) {
-            weight += word_at(offset, chunk).count_ones();
+        if uniform(u64::MAX) {
+            weight = limit;
+        } else if !uniform(0) {
+            for (offset, chunk) in (0u32..).zip(bytes.chunks_exact(8).take(512)) {
+                weight += word_at(offset, chunk).count_ones();
+            }
         }
         if weight == 0 || weight == limit {
             self.pages.set_uniform(index, weight != 0);
