@@ -58,7 +58,7 @@ fn gather(device: &Device, buffer: &mut MetaBuffer, run: &mut MetaRun, first: us
     {
         let mut plane = device.plane.lock();
         let Plane { core, .. } = &mut *plane;
-        if core.bitmap.next_dirty_page(page) != Some(page) {
+        if !core.bitmap.is_dirty(page) {
             return false;
         }
         core.bitmap.clean_page(page);

@@ -137,6 +137,16 @@ impl Device {
         EIO
     }
 
+    /// Overwrites a superblock that is none any more with zeros. Process context; an error gives the disk up.
+    pub(crate) fn erase_metadata(&self, sector: u64) {
+        let mut buffer = self.meta.lock();
+        let Some(place) = self.metadata_place() else { return };
+        buffer.bytes_mut().fill(0);
+        if let Err(error) = buffer.write(&place.meta, sector, RELAXED, place.limit) {
+            let _ = self.metadata_failed(error);
+        }
+    }
+
     /// Where the metadata is now. To be asked with the metadata buffer in hand: then it stays there until the buffer is given back.
     pub(crate) fn metadata_place(&self) -> Option<Place> {
         let mut control = self.resource.control.lock();

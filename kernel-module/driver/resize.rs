@@ -328,7 +328,7 @@ impl Resource {
         let pages = BitmapPages::new(pages_for_bits(bits_for_sectors(sectors))).map_err(out_of_memory)?;
         let empty = BitmapPages::new(0).map_err(out_of_memory)?;
         let one_at_a_time = device.log.lock();
-        let (old_sectors, moved, old_pages) = {
+        let (old_sectors, moved, retired, old_pages) = {
             let nobody_writes = device.meta.lock();
             let mut control = self.control.lock();
             let Some(volume) = control.volume(number) else { return Ok(Outcome::Same) };
@@ -339,6 +339,8 @@ impl Resource {
                 return Ok(Outcome::Same);
             }
             let old_sectors = core::mem::replace(&mut disk.la_size, sectors);
+            // The old superblock, where it comes to lie among the data.
+            let retired = Some(disk.layout.superblock).filter(|old| moved && disk.index.is_internal() && old + 8 <= layout.bitmap_sector());
             disk.layout = layout;
             disk.moving = true;
             volume.sectors = sectors;
@@ -354,7 +356,7 @@ impl Resource {
             drop(plane);
             drop(control);
             drop(nobody_writes);
-            (old_sectors, moved, old_pages)
+            (old_sectors, moved, retired, old_pages)
         };
         drop(old_pages);
         if sectors < old_sectors {
@@ -372,7 +374,9 @@ impl Resource {
         };
         pr_info!("drbd{}: Writing the whole bitmap, {}\n", device.minor, what);
         // An error of the disk gives the disk up, not the size.
-        let _ = self.store_metadata(device);
+        if let (Ok(()), Some(sector)) = (self.store_metadata(device), retired) {
+            device.erase_metadata(sector);
+        }
         drop(one_at_a_time);
         if sectors > old_sectors {
             self.show_size(device, sectors);

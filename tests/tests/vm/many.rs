@@ -163,5 +163,11 @@ fn resources() -> Result<()> {
         let (left, right) = (digest(&mut pair.a, piece, 960)?, digest(&mut pair.b, piece, 960)?);
         ensure!(left == right, "{piece} differs");
     }
+    // all of them down, and nothing is left
+    each(&mut pair.a, "down")?;
+    each(&mut pair.b, "down")?;
+    for node in [&mut pair.a, &mut pair.b] {
+        node.ok("rmmod drbd && ! ls /dev/drbd[0-9]* 2>/dev/null")?;
+    }
     pair.finish()
 }

@@ -364,6 +364,11 @@ impl<P: PageStore> Bitmap<P> {
         self.pages.record(index, weight, false);
     }
 
+    /// Page `index` differs from the disk.
+    pub fn is_dirty(&self, index: usize) -> bool {
+        index < self.page_count() && self.pages.is_dirty(index)
+    }
+
     /// The first page at or after `from` that differs from the disk.
     pub fn next_dirty_page(&self, from: usize) -> Option<usize> {
         (from..self.page_count()).find(|&index| self.pages.is_dirty(index))

@@ -175,3 +175,27 @@ fn received_words_are_merged() {
     assert_eq!(map.or_word(15, u64::MAX), 40);
     assert_eq!(map.word(15), (1 << 40) - 1);
 }
+
+/// Whole pages of one value take another way than mixed ones and the last.
+#[test]
+fn a_page_on_disk_holds_the_words_and_comes_back_as_it_was() {
+    let bits = 3 * BITS_PER_PAGE + 100;
+    let mut map = Bitmap::new(HeapPages::new(bits, 4), bits * 8);
+    map.set_bits(BITS_PER_PAGE, 2 * BITS_PER_PAGE + 77);
+    map.set_bits(3 * BITS_PER_PAGE, bits);
+    let mut again = Bitmap::new(HeapPages::new(bits, 4), bits * 8);
+    for page in 0..4 {
+        let mut image = vec![0x55u8; 4096];
+        map.store_page(page, &mut image);
+        for (index, word) in (0u64..).zip(image.chunks_exact(8)) {
+            assert_eq!(word, map.word(page as u64 * 512 + index).to_le_bytes(), "page {page} word {index}");
+        }
+        again.load_page(page, &image);
+    }
+    let mut junk = vec![0xffu8; 4096];
+    again.load_page(3, &junk);
+    assert_eq!((again.weight(), again.run(BITS_PER_PAGE)), (map.weight(), map.run(BITS_PER_PAGE)));
+    junk.fill(0);
+    again.load_page(1, &junk);
+    assert_eq!(again.weight(), 77 + 100);
+}
