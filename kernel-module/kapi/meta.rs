@@ -106,7 +106,7 @@ pub(crate) struct MetaBuffer {
 impl MetaBuffer {
     /// A block of zeros; transfers end early when `given_up` is set. Process context; fails with ENOMEM.
     pub(crate) fn new(given_up: Arc<GivenUp>) -> Result<Self> {
-        let set = IoSet::new(IoKind::Pages, 2)?;
+        let set = IoSet::new(IoKind::Pages, 3)?;
         let pool = PagePool::new(2)?;
         let io = new_transfer(&set, &pool);
         Ok(Self {
