@@ -34,7 +34,16 @@ impl Torture {
         }
     }
 
+    /// A Primary that has lacked its disk for a while is not to lose the node that it gets its data from.
+    fn keep_source(&mut self) -> Result<()> {
+        if self.status(self.primary)?.contains("ds:UpToDate/") {
+            return Ok(());
+        }
+        self.wait_good()
+    }
+
     fn short_cut(&mut self, at: usize) -> Result<()> {
+        self.keep_source()?;
         self.say(&format!("cable of node{} out for a moment", at + 1));
         for _ in 0..=self.random.below(4) {
             self.node(at).set_link(false)?;
@@ -54,6 +63,7 @@ impl Torture {
     }
 
     fn long_cut(&mut self, at: usize) -> Result<()> {
+        self.keep_source()?;
         self.say("cable out until it is noticed");
         self.cut_until_noticed()?;
         let primary = self.primary;
@@ -66,6 +76,7 @@ impl Torture {
     }
 
     fn frozen(&mut self, at: usize) -> Result<()> {
+        self.keep_source()?;
         self.say(&format!("node{} is frozen", at + 1));
         self.node(at).freeze(true)?;
         self.random.pause(300, 9000);
@@ -75,6 +86,7 @@ impl Torture {
     }
 
     fn secondary_loses_power(&mut self) -> Result<()> {
+        self.keep_source()?;
         let secondary = 1 - self.primary;
         self.say(&format!("node{}, Secondary, loses power", secondary + 1));
         self.node(secondary).power_cut();
@@ -179,6 +191,7 @@ impl Torture {
     }
 
     fn administrator_disconnects(&mut self, at: usize) -> Result<()> {
+        self.keep_source()?;
         self.say(&format!("disconnect and connect on node{}", at + 1));
         self.node(at).ok("drbdadm disconnect r0")?;
         self.random.pause(0, 2500);
@@ -206,6 +219,7 @@ impl Torture {
     }
 
     fn resync_paused(&mut self, at: usize) -> Result<()> {
+        self.keep_source()?;
         self.say(&format!("the resync is paused on node{}", at + 1));
         self.node(at).ok("drbdadm pause-sync r0")?;
         self.cut_until_noticed()?;
@@ -218,6 +232,7 @@ impl Torture {
     }
 
     fn secondary_starts_anew(&mut self) -> Result<()> {
+        self.keep_source()?;
         let secondary = 1 - self.primary;
         self.say(&format!("node{}: down, module out and in, up", secondary + 1));
         self.node(secondary).ok("drbdadm down r0 && rmmod drbd")?;

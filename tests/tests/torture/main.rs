@@ -6,7 +6,7 @@
 //! disk that fails or hangs on either node, roles exchanged, administrative disconnects, detaches,
 //! invalidates, paused resyncs, module reloads; the next one often comes before the resync of the
 //! last has ended. Not included, because no driver can survive them: the loss of the only node
-//! whose disk is up to date, and two nodes that both believe to be alone and are both promoted.
+//! whose disk is up to date (also by cable, while the Primary is its sync target), and two nodes that both believe to be alone and are both promoted.
 //!
 //! Every few faults the load stops, the nodes sync, and then both disks must be equal and show what
 //! was promised: the last acknowledged write of every block, or of a block whose write was
