@@ -7,6 +7,7 @@
 mod ext3;
 mod heartbeat;
 mod pacemaker;
+mod two_primaries;
 
 use crate::packaged::Packaged;
 use anyhow::{ensure, Context, Result};
