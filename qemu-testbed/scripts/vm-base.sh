@@ -44,11 +44,13 @@ done
 
 stock=$ROOT/usr/lib/modules/$release
 for name in drbd lru_cache brd null_blk virtio_net virtio_blk virtio-rng net_failover failover \
-	dm-mod dm-delay dm-flakey dm-bufio libcrc32c crc32c-cryptoapi loop; do
+	dm-mod dm-delay dm-flakey dm-bufio libcrc32c crc32c-cryptoapi loop configfs; do
 	file=$(find "$stock/kernel" -name "$name.ko.xz" | head -n 1)
 	[ -z "$file" ] || xz -dc "$file" >"$base/lib/modules/$release/kernel/$name.ko"
 done
-cp "$base/lib/modules/$release/kernel/drbd.ko" "$VM/drbd-c.ko"
+# a machine may be booting from the old files
+replace() { cp "$1" "$2.new" && mv "$2.new" "$2"; }
+replace "$base/lib/modules/$release/kernel/drbd.ko" "$VM/drbd-c.ko"
 cp "$stock"/modules.{builtin,order} "$base/lib/modules/$release/"
 cp "$stock"/modules.builtin.modinfo "$base/lib/modules/$release/" 2>/dev/null || true
 mkdir -p "$ROOT/build/depmod/lib"; rm -rf "$ROOT/build/depmod/lib/modules"
@@ -61,4 +63,4 @@ printf 'hosts: files\n' >"$base/etc/nsswitch.conf"
 printf '127.0.0.1 localhost\n10.0.0.1 node1\n10.0.0.2 node2\n' >"$base/etc/hosts"
 (cd "$base" && find . | LC_ALL=C sort | cpio -o -H newc -R 0:0 --quiet) >"$VM/base.cpio.new"
 mv "$VM/base.cpio.new" "$VM/base.cpio"
-cp "$stock/vmlinuz" "$VM/vmlinuz" 2>/dev/null || cp "$ROOT/boot/vmlinuz-$release" "$VM/vmlinuz"
+replace "$stock/vmlinuz" "$VM/vmlinuz" 2>/dev/null || replace "$ROOT/boot/vmlinuz-$release" "$VM/vmlinuz"

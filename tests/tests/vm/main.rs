@@ -26,6 +26,7 @@ mod requests;
 mod tools;
 mod transcripts;
 mod two_primaries;
+mod unequal;
 mod verify;
 mod views;
 mod wrong_metadata;

@@ -2,7 +2,7 @@
 //! Metadata that is wrong is refused with the documented code and stays as it is (issue 3, "what wrong input gets"); and defects of the C driver
 //! that ours does not have (issue 3 line 9), as far as one node shows them. The others are tested where their subject is: endless dumps and values out of
 //! range in `requests` and `options`, zero-outs with integrity in `integrity`, a second verify in `verify`, aborted requests in `policies`, what
-//! hangs in `hangs`, metadata left behind and logs that do not fit in `size`.
+//! hangs in `hangs`, metadata left behind and logs that do not fit in `size`, a C peer that forgets bits in `unequal`.
 
 use crate::lifecycle::{end, single_with};
 use crate::check;
