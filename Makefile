@@ -72,7 +72,7 @@ test-fast: ## tests on the host only: unit, property, fixtures, simulation
 test-vm: all ## tests in virtual machines: life cycle, pairs, interop with the C driver (JOBS=3 at a time, ONLY=words)
 	@tests/vm.sh $(ONLY)
 
-test-two-primaries: all ## writes of two primaries to the same place; fails now and then: a known defect, see docs/differences.md
+test-two-primaries: all ## writes of two primaries to the same place; not part of make test yet, see docs/differences.md
 	@cargo test -p drbd-tests --features vm --test vm -- --test-threads 1 two_primaries::
 
 .PHONY: test-transcripts
