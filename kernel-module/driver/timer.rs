@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Requests that take too long: at the peer (ko-count x timeout, behaviour.md TO-3) and at the local disk (disk-timeout, ER-6).
 //!
-//! The worker looks at least once a second.
+//! The worker looks once a second while anything is under way or a disk-timeout is set.
 
 use super::device::{now, Device};
 use super::prelude::*;
