@@ -9,7 +9,7 @@ PREFIX ?= /usr
 SCRIPTS := qemu-testbed/scripts
 CARGO_TARGET := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: help all setup module tools testbed install install-module install-utils deb test test-fast test-vm test-two-primaries test-debug test-cluster debug-kernel test-sim soak torture fuzz demo bench console fmt lint clean
+.PHONY: help all setup module tools testbed install install-module install-utils deb test test-fast test-vm test-debug test-cluster debug-kernel test-sim soak torture fuzz demo bench console fmt lint clean
 
 help: ## this list
 	@echo "The Rust DRBD: an in-kernel successor of the C drbd.ko, and its tools."
@@ -71,9 +71,6 @@ test-fast: ## tests on the host only: unit, property, fixtures, simulation
 
 test-vm: all ## tests in virtual machines: life cycle, pairs, interop with the C driver (JOBS=3 at a time, ONLY=words)
 	@tests/vm.sh $(ONLY)
-
-test-two-primaries: all ## writes of two primaries to the same place; not part of make test yet, see docs/differences.md
-	@cargo test -p drbd-tests --features vm --test vm -- --test-threads 1 two_primaries::
 
 .PHONY: test-transcripts
 test-transcripts: all ## the recorded transcripts of the C driver, played with our tools on our driver (5 minutes); not part of make test

@@ -2,8 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # The tests in virtual machines, each as a process of its own, JOBS of them at a time (default: three for four processors, at least two),
 # the long ones first. One line for each with its seconds; what a failed one printed follows. `tests/vm.sh WORD...` runs those whose
-# name contains a word. Tests of two primaries and the transcripts are left out (`make test-two-primaries`, `make test-transcripts`) unless
-# a word names them.
+# name contains a word. The transcripts are left out (`make test-transcripts`) unless a word names them.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 folder=$(mktemp -d)
@@ -19,7 +18,7 @@ names=$("$program" --list | sed -n 's/: test$//p')
 if [ $# -gt 0 ]; then
 	names=$(grep -F "$(printf '%s\n' "$@")" <<<"$names")
 else
-	names=$(grep -v -e '^two_primaries::' -e '^transcripts::the_recorded' <<<"$names")
+	names=$(grep -v '^transcripts::the_recorded' <<<"$names")
 fi
 [ -n "$names" ] || { echo "no test of that name" >&2; exit 1; }
 
