@@ -93,6 +93,10 @@ impl Resource {
             pr_err!("{}: impossible state {:08x} of the peer\n", self.display_name(), error.got);
             End::Protocol
         })?;
+        // A generation that is due counts in a comparison: the peer's disk may be back before the worker has made it.
+        self.wait_control(ANSWER_TIMEOUT_SECONDS * HZ, |control| {
+            control.volume(number).is_none_or(|volume| !volume.uuid_pending) || control.cstate != Conn::WFReportParams
+        });
         // HS-40: once more after the own disk was given up.
         while self.interpret_state(link, number, &peer)? {}
         Ok(())

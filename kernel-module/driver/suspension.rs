@@ -190,5 +190,7 @@ impl Resource {
             }
         }
         publish(&control, index, true);
+        drop(control);
+        self.changed.wake_all();
     }
 }

@@ -232,8 +232,7 @@ impl Resource {
         for device in list.volumes.iter() {
             let errors = device.errors.xchg(0, Full);
             if errors != 0 {
-                any = true;
-                self.apply_error_policy(device, errors);
+                any |= self.apply_error_policy(device, errors);
             }
         }
         if any {
@@ -244,25 +243,32 @@ impl Resource {
         }
     }
 
-    fn apply_error_policy(&self, device: &Arc<Device>, errors: u32) {
+    /// False: not now, but when the handshake is over.
+    fn apply_error_policy(&self, device: &Arc<Device>, errors: u32) -> bool {
         let mut control = self.control.lock();
-        let Some(index) = control.index(device.volume) else { return };
-        let Some(volume) = control.volumes.get(index) else { return };
+        let Some(index) = control.index(device.volume) else { return true };
+        let Some(volume) = control.volumes.get(index) else { return true };
         let state = volume.state;
         let pass_on = volume.disk.as_ref().is_some_and(|disk| disk.conf.on_io_error() == 0);
         let forced = errors >= super::device::ERROR_METADATA;
+        if pass_on && !forced && control.state_sent {
+            // The peer has been told of the disk as it was, and decides by that; what follows wakes the worker.
+            device.errors.fetch_add(errors, Relaxed);
+            return false;
+        }
         if pass_on && !forced {
             if state.disk > Disk::Inconsistent {
                 pr_err!("drbd{}: local disk error ignored (on-io-error pass_on)\n", device.minor);
                 self.hard(&mut control, index, Request::none().disk(Disk::Inconsistent));
             }
-            return;
+            return true;
         }
         if state.disk > Disk::Failed {
             pr_err!("drbd{}: local disk failed, detaching\n", device.minor);
             device.failed_by_error.store(true, Release);
             self.hard(&mut control, index, Request::none().disk(Disk::Failed));
         }
+        true
     }
 
     /// Helpers that others noted for the worker: HS-22, HS-25, HS-27, SB-5, RX-22.

@@ -154,6 +154,7 @@ impl Node {
             Correction::None => {}
             Correction::Own(set) => {
                 self.uuids = set;
+                self.stale_bits |= self.plane.bitmap.weight() > 0;
                 self.write_superblock(env);
             }
             Correction::Peer(set) => self.peer_uuids = Some(UuidsPacket { uuids: set.to_array(), ..packet }),

@@ -129,7 +129,7 @@ fn no_history_loses_a_completed_write_or_leaves_the_disks_different() {
 /// Seeds in which something did not hold once, without and with settings: a bit lost when a peer attached (74196), generations that parted unseen
 /// at the end of a resync (26636), a report that took back a failed disk (68014, 80769), a split brain with two sources (53563), and
 /// administrators who could not bring the nodes together.
-const KEPT: [(u64, bool); 12] = [
+const KEPT: [(u64, bool); 14] = [
     (74_196, false),
     (139_215, false),
     (136_443, false),
@@ -139,6 +139,8 @@ const KEPT: [(u64, bool); 12] = [
     (4429, true),
     (19_209, true),
     (28_183, true),
+    (162_447, true),
+    (271_436, false),
     (53_563, true),
     (68_014, true),
     (80_769, true),
@@ -186,8 +188,8 @@ const ROWS: [Row; 10] = [
     ("store_bitmap_before_eviction", |duties| duties.store_bitmap_before_eviction = false, 0..500),
     ("keep_received_writes", |duties| duties.keep_received_writes = false, 0..2000),
     ("store_bitmap_before_demotion", |duties| duties.store_bitmap_before_demotion = false, 29_000..60_000),
-    ("announce_failed_disk_first", |duties| duties.announce_failed_disk_first = false, 500..5000),
-    ("drain_before_bitmap", |duties| duties.drain_before_bitmap = false, 300_200..301_000),
+    ("announce_failed_disk_first", |duties| duties.announce_failed_disk_first = false, 8800..10_000),
+    ("drain_before_bitmap", |duties| duties.drain_before_bitmap = false, 6400..8000),
     ("suspect_finished_resync", |duties| duties.suspect_finished_resync = false, 20_100..22_000),
 ];
 

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Two ordered streams in each direction, which can be cut at any byte, and fall silent.
 
+use crate::node::VERSION;
 use crate::random::Random;
+use drbd_core::wire::{Command, Header};
 use std::collections::VecDeque;
 
 /// A packet: header and fixed payload as on the wire, and the data it carries (sectors that are not zero).
@@ -64,6 +66,12 @@ impl Link {
     /// Something has arrived at `node`.
     pub fn has_message(&self, node: usize, stream: Stream) -> bool {
         !self.silent[node] && !self.queues[1 - node][stream as usize].is_empty()
+    }
+
+    /// What arrives next at `node` is a report of the state.
+    pub fn state_is_next(&self, node: usize) -> bool {
+        let next = self.queues[1 - node][Stream::Data as usize].front();
+        next.is_some_and(|message| Header::decode(VERSION, &message.bytes).is_ok_and(|header| header.known_command() == Ok(Command::State)))
     }
 
     pub fn receive(&mut self, node: usize, stream: Stream) -> Option<Message> {
