@@ -42,10 +42,15 @@ fn write_changed(device: &Device) -> Result {
     let mut from = 0;
     let mut settled = false;
     loop {
-        let Some(first) = device.plane.lock().core.bitmap.next_dirty_page(from) else { return Ok(()) };
+        let (first, count) = {
+            let plane = device.plane.lock();
+            let bitmap = &plane.core.bitmap;
+            let Some(first) = bitmap.next_dirty_page(from) else { return Ok(()) };
+            (first, (first..first + RUN_PAGES).take_while(|page| bitmap.is_dirty(*page)).count())
+        };
         let mut buffer = device.meta.lock();
         let Some(place) = device.metadata_place() else { return Ok(()) };
-        let mut run = buffer.run(&device.pages, RUN_PAGES);
+        let mut run = buffer.run(&device.pages, count);
         while !run.is_full() && gather(device, &mut buffer, &mut run, first, &mut settled) {}
         from = first + run.blocks().max(1);
         write(device, &place, &mut buffer, run, first, &mut settled)?;

@@ -3,7 +3,7 @@
 //! wire-protocol.md section 10). The decisions are those of [`drbd_core::engine::volume_conflict`].
 
 use super::connection::Link;
-use super::device::Device;
+use super::device::{Device, Plane};
 use super::peer_io::PeerIo;
 use super::prelude::*;
 use super::receiver::End;
@@ -74,13 +74,23 @@ pub(crate) fn wait_for_sequence(resource: &Arc<Resource>, link: &Link, device: &
     Ok(())
 }
 
+impl Plane {
+    /// Gives a write of the peer its slot and its range, and keeps it there.
+    pub(crate) fn register(&mut self, io: &Io<PeerIo>) -> Register {
+        let may_set = io.flags & data_flags::MAY_SET_IN_SYNC != 0;
+        let registered = self.core.peer_write_register(io.sector, io.size_bytes, may_set);
+        if let Register::Slot(slot) = registered {
+            self.keep_peer(slot, io);
+        }
+        registered
+    }
+}
+
 /// Gives a write of the peer its place among the writes of both nodes; without room, it gets that later.
 pub(crate) fn register(device: &Device, io: &Io<PeerIo>) {
     let conflict = {
         let mut plane = device.plane.lock();
-        let may_set = io.flags & data_flags::MAY_SET_IN_SYNC != 0;
-        let Register::Slot(slot) = plane.core.peer_write_register(io.sector, io.size_bytes, may_set) else { return };
-        plane.keep_peer(slot, io);
+        let Register::Slot(slot) = plane.register(io) else { return };
         plane.core.conflicting_write(slot)
     };
     if let Some(local) = conflict {

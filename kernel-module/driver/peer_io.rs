@@ -120,18 +120,14 @@ pub(crate) fn begin_write(device: &Arc<Device>, io: &Io<PeerIo>) {
     let mut plane = device.plane.lock();
     let mut slot = io.slot.load(Relaxed);
     let begin = match slot {
-        u32::MAX => {
-            let may_set = io.flags & data_flags::MAY_SET_IN_SYNC != 0;
-            match plane.core.peer_write_register(io.sector, io.size_bytes, may_set) {
-                Register::Slot(taken) => {
-                    slot = taken;
-                    plane.keep_peer(slot, io);
-                    plane.core.peer_write_continue(slot)
-                }
-                Register::NotNow => Begin::Wait,
-                Register::NoDisk => Begin::NoDisk,
+        u32::MAX => match plane.register(io) {
+            Register::Slot(taken) => {
+                slot = taken;
+                plane.core.peer_write_continue(slot)
             }
-        }
+            Register::NotNow => Begin::Wait,
+            Register::NoDisk => Begin::NoDisk,
+        },
         slot => plane.core.peer_write_continue(slot),
     };
     match begin {

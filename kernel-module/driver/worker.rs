@@ -28,12 +28,13 @@ pub(crate) fn run(resource: &Arc<Resource>, thread: &ThisThread) {
     while !thread.should_stop() {
         let woken = || resource.worker_woken.load(Acquire);
         let left = next_turn.wrapping_sub(jiffies());
+        let rested = quiet_looks >= QUIET_LOOKS;
         // Announced before the look, so that no request slips in between.
-        resource.worker_naps.store(quiet_looks >= QUIET_LOOKS, Release);
+        resource.worker_naps.store(rested, Release);
         let quiet = resource.is_quiet();
         let timeout = match resource.has_resync() {
             true => left.min(jiffies_from_ms(TURN_MS)),
-            false if quiet && quiet_looks >= QUIET_LOOKS => NAP,
+            false if quiet && rested => NAP,
             false => HZ,
         };
         let ready = resource.worker_wait.wait_interruptible_timeout(timeout, woken) == Wait::Ready;
