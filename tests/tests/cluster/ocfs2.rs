@@ -16,33 +16,24 @@ const DRBD: &str = "resource r0 {
 }
 ";
 
-const CLUSTER: &str = "cluster:
-\tnode_count = 2
-\tname = pair
+/// The OCFS2 cluster `name` of two nodes, each with its name and its address, for a testbed's machine. `threshold`: a node is dead after 2 s times
+/// one less without its heartbeat; `idle_ms`: or after so many milliseconds without a word on the network.
+pub(crate) fn with_o2cb(options: SystemOptions, name: &str, nodes: [(&str, &str); 2], threshold: u32, idle_ms: u32) -> SystemOptions {
+    let (cluster, o2cb) = o2cb_files(name, nodes, threshold, idle_ms);
+    options.file("etc/ocfs2/cluster.conf", &cluster).file("etc/default/o2cb", &o2cb)
+}
 
-node:
-\tip_port = 7777
-\tip_address = 10.0.1.1
-\tnumber = 0
-\tname = node1
-\tcluster = pair
-
-node:
-\tip_port = 7777
-\tip_address = 10.0.1.2
-\tnumber = 1
-\tname = node2
-\tcluster = pair
-";
-
-/// A node is dead after 2 s times (threshold - 1) without its heartbeat.
-const O2CB: &str = "O2CB_ENABLED=true
-O2CB_BOOTCLUSTER=pair
-O2CB_HEARTBEAT_THRESHOLD=31
-O2CB_IDLE_TIMEOUT_MS=60000
-O2CB_KEEPALIVE_DELAY_MS=2000
-O2CB_RECONNECT_DELAY_MS=2000
-";
+fn o2cb_files(name: &str, nodes: [(&str, &str); 2], threshold: u32, idle_ms: u32) -> (String, String) {
+    let mut cluster = format!("cluster:\n\tnode_count = 2\n\tname = {name}\n");
+    for (number, (node, address)) in nodes.iter().enumerate() {
+        cluster += &format!("\nnode:\n\tip_port = 7777\n\tip_address = {address}\n\tnumber = {number}\n\tname = {node}\n\tcluster = {name}\n");
+    }
+    let o2cb = format!(
+        "O2CB_ENABLED=true\nO2CB_BOOTCLUSTER={name}\nO2CB_HEARTBEAT_THRESHOLD={threshold}\nO2CB_IDLE_TIMEOUT_MS={idle_ms}\n\
+         O2CB_KEEPALIVE_DELAY_MS=2000\nO2CB_RECONNECT_DELAY_MS=2000\n"
+    );
+    (cluster, o2cb)
+}
 
 /// Creates, moves and removes files in a folder of its own and in a common one. `ME` names the node.
 const WORK: &str = r#"
@@ -94,8 +85,9 @@ fn same_files(machines: &mut Systems, count: usize) -> Result<String> {
 }
 
 fn ocfs2() -> Result<()> {
-    let options = SystemOptions::new("ocfs2").file("etc/drbd.d/r0.res", DRBD).file("etc/ocfs2/cluster.conf", CLUSTER);
-    let mut machines = Systems::boot(&bed(), &options.file("etc/default/o2cb", O2CB))?;
+    let options = SystemOptions::new("ocfs2").file("etc/drbd.d/r0.res", DRBD);
+    let options = with_o2cb(options, "pair", [("node1", "10.0.1.1"), ("node2", "10.0.1.2")], 31, 60_000);
+    let mut machines = Systems::boot(&bed(), &options)?;
     for vm in [&mut machines.a, &mut machines.b] {
         vm.ok("modprobe drbd && drbdadm create-md r0 && drbdadm up r0")?;
     }

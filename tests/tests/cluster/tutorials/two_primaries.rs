@@ -3,40 +3,12 @@
 //! the way out of a split brain.
 
 use super::{answering, boot_with, partition, refuses, shows, slowly, watch_sync, Setting};
+use crate::ocfs2::with_o2cb;
 use crate::{bed, check};
 use anyhow::{ensure, Result};
 use qemu_testbed::Systems;
 
 const HOSTS: [&str; 2] = ["test-vm03.hyperdc.net", "test-vm04.hyperdc.net"];
-
-/// Cluster of OCFS2: the nodes by name, on the cable of r1.
-const OCFS2: &str = "cluster:
-\tnode_count = 2
-\tname = ocfs2
-
-node:
-\tip_port = 7777
-\tip_address = 122.213.181.233
-\tnumber = 0
-\tname = test-vm03.hyperdc.net
-\tcluster = ocfs2
-
-node:
-\tip_port = 7777
-\tip_address = 122.213.181.234
-\tnumber = 1
-\tname = test-vm04.hyperdc.net
-\tcluster = ocfs2
-";
-
-/// Heartbeat time-outs for slow machines.
-const O2CB: &str = "O2CB_ENABLED=true
-O2CB_BOOTCLUSTER=ocfs2
-O2CB_HEARTBEAT_THRESHOLD=121
-O2CB_IDLE_TIMEOUT_MS=120000
-O2CB_KEEPALIVE_DELAY_MS=2000
-O2CB_RECONNECT_DELAY_MS=2000
-";
 
 #[test]
 fn tutorial_1_two_primaries_with_ocfs2_and_a_split_brain() {
@@ -62,7 +34,8 @@ fn tutorial() -> Result<()> {
                 *content = text.into_bytes();
             }
         }
-        Ok(options.file("etc/ocfs2/cluster.conf", OCFS2).file("etc/default/o2cb", O2CB))
+        // the nodes by name, on the cable of r1; heartbeat time-outs for slow machines
+        Ok(with_o2cb(options, "ocfs2", [(HOSTS[0], "122.213.181.233"), (HOSTS[1], "122.213.181.234")], 121, 120_000))
     })?;
     for vm in [&mut machines.a, &mut machines.b] {
         partition(vm, "/dev/sdb")?;
