@@ -4,6 +4,7 @@
 //! told to see. Their configuration files are those of `fixtures/config/cases/seed-*`, without
 //! the typing errors.
 
+mod build_and_mysql;
 mod ext3;
 mod heartbeat;
 mod pacemaker;
