@@ -265,7 +265,7 @@ impl Resource {
                 return Ok(true);
             }
             Adoption::Refuse => return Err(End::Refused),
-            Adoption::ResetConnection => return Err(End::Protocol),
+            Adoption::ResetConnection => return Err(End::DryRun),
             Adoption::AbortFrozen => {
                 drop(control);
                 self.abandon_frozen(number);

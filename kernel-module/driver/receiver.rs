@@ -29,6 +29,8 @@ pub(crate) enum End {
     Protocol,
     /// Refused: do not try again.
     Refused,
+    /// HS-42: the peer has asked for a dry run, which ends the connection.
+    DryRun,
 }
 
 impl From<NetError> for End {
@@ -152,9 +154,12 @@ fn serve(resource: &Arc<Resource>, link: &Arc<Link>, thread: &ThisThread) {
     };
     let conn = match end {
         End::Broken => Conn::BrokenPipe, // TO-5
-        End::Protocol => Conn::ProtocolError,
+        End::Protocol | End::DryRun => Conn::ProtocolError,
         End::Refused => Conn::Disconnecting,
     };
+    // CO-9: what was said here is the peer's to read, so that it comes to its own verdict; the end of the other socket would interrupt it.
+    // It closes that one when it has come to the end of this. Without that, a slower peer would try its dry run again and again.
+    let patient = matches!(end, End::Refused | End::DryRun);
     {
         let mut control = resource.control.lock();
         if control.cstate == Conn::WFReportParams {
@@ -170,9 +175,7 @@ fn serve(resource: &Arc<Resource>, link: &Arc<Link>, thread: &ThisThread) {
     }
     resource.changed.wake_all();
     link.data.shutdown();
-    if let (Conn::Disconnecting, Ok(acks)) = (conn, &acks) {
-        // CO-9: what was said here is the peer's to read, so that it comes to its own verdict; the end of the other socket would interrupt it.
-        // It closes that one when it has come to the end of this.
+    if let (true, Ok(acks)) = (patient, &acks) {
         let deadline = jiffies().wrapping_add(farewell(resource));
         while !acks.is_finished() && !thread.should_stop() && crate::kapi::time::is_before(jiffies(), deadline) {
             crate::kapi::wait::sleep_interruptible(jiffies_from_ms(10));

@@ -20,7 +20,9 @@ const NODES: [&str; 2] = ["a", "b"];
 /// Cases played at once.
 const LANES: usize = 16;
 /// Longest time until the states of a batch stand still.
-const SETTLE_LIMIT: Duration = Duration::from_secs(60);
+const SETTLE_LIMIT: Duration = Duration::from_secs(180);
+/// Loops that keep a node busy, so that it comes to its decisions long after the other one.
+const START_BUSY_LOOPS: &str = "for loop in $(seq 20); do (while :; do :; done) > /dev/null 2>&1 & echo $!; done > /tmp/busy";
 /// States that are on the way to another one.
 const PASSING: [&str; 12] = [
     "Unconnected", "Disconnecting", "Timeout", "BrokenPipe", "NetworkFailure", "ProtocolError", "TearDown", "WFReportParams",
@@ -110,22 +112,20 @@ fn play(name: &str, node1: Driver, node2: Driver) -> Result<()> {
         cases.iter().partition(|case| case["steps"].to_string().contains("ip link") || is_tie(case));
     let mut wrong = Vec::new();
     for batch in beside.chunks(LANES).chain(alone.chunks(1)) {
-        let lanes: Vec<Lane<'_>> = batch
-            .iter()
-            .enumerate()
-            .map(|(number, case)| Lane {
-                case,
-                symbols: &matrix["symbols"],
-                number,
-                device_sectors: matrix["device_sectors"].as_u64().unwrap_or(0),
-            })
-            .collect();
+        let lanes = lanes_of(&matrix, batch);
         let mut deviating = play_batch(&mut nodes, &lanes)?;
         if !deviating.is_empty() && batch.len() == 1 && is_tie(batch[0]) {
             eprintln!("once more, the nodes may have met the other way round: {}", deviating.join("; "));
             deviating = play_batch(&mut nodes, &lanes)?;
         }
         wrong.extend(deviating);
+    }
+    // HS-42: a slow node that asks for a dry run comes to its own verdict; its peer, which only resets the connection, waits for that.
+    let dry: Vec<&Value> = cases.iter().copied().filter(|case| case["id"].as_str().is_some_and(|id| id.ends_with("-dry"))).collect();
+    if node2 == Driver::Rust && !dry.is_empty() {
+        nodes.node(0).ok(START_BUSY_LOOPS)?;
+        wrong.extend(play_batch(&mut nodes, &lanes_of(&matrix, &dry))?.iter().map(|line| format!("on a slow node {line}")));
+        nodes.node(0).ok("kill $(cat /tmp/busy)")?;
     }
     ensure!(wrong.is_empty(), "{} of {} cases deviate:\n{}", wrong.len(), cases.len(), wrong.join("\n"));
     ensure!(!only.is_empty() || cases.len() >= 115, "only {} cases", cases.len());
@@ -149,6 +149,12 @@ fn always_asbp(cases: &[Value]) -> Result<Value> {
         helpers.insert(0, "initial-split-brain".into());
     }
     Ok(case)
+}
+
+fn lanes_of<'a>(matrix: &'a Value, batch: &[&'a Value]) -> Vec<Lane<'a>> {
+    let device_sectors = matrix["device_sectors"].as_u64().unwrap_or(0);
+    let lane = |(number, case): (usize, &&'a Value)| Lane { case, symbols: &matrix["symbols"], number, device_sectors };
+    batch.iter().enumerate().map(lane).collect()
 }
 
 fn scripts(lanes: &[Lane<'_>], script: impl Fn(&Lane<'_>, usize) -> String) -> [String; 2] {
@@ -188,7 +194,8 @@ fn play_batch(nodes: &mut Nodes, lanes: &[Lane<'_>]) -> Result<Vec<String>> {
             }
         }
         if race && reports.iter().flatten().all(|report| report.cstate() != "StandAlone") {
-            wrong.push(format!("{}: nobody refused", lane.id()));
+            let seen: Vec<String> = reports.iter().flatten().map(|report| format!("{} {:?}", report.cstate(), report.compared)).collect();
+            wrong.push(format!("{}: nobody refused: {}", lane.id(), seen.join(", ")));
         }
     }
     nodes.both(scripts(lanes, |lane, node| lane.tear_down(node)))?;
