@@ -11,6 +11,7 @@ pub(crate) mod attach;
 pub(crate) mod bitmap_io;
 pub(crate) mod checksum;
 mod conflicts;
+pub(crate) mod cleanup;
 pub(crate) mod congestion;
 pub(crate) mod connection;
 pub(crate) mod control;

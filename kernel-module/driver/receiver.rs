@@ -14,7 +14,7 @@ use super::prelude::*;
 use super::resource::Resource;
 use crate::kapi::bio::Segments;
 use drbd_core::epoch::AfterWrite;
-use drbd_core::state::{Conn, Kind, Request, Role};
+use drbd_core::state::{Conn, Kind, Request};
 use drbd_core::wire::command::{MAX_DATA_BYTES, MAX_DISCARD_BYTES};
 use drbd_core::wire::header::header_bytes;
 use drbd_core::wire::packet::{data_flags, decode_barrier, BlockRange, BlockRequest, Data, Discard, SYNCER_ID};
@@ -55,7 +55,7 @@ pub(crate) fn run(resource: &Arc<Resource>, thread: &ThisThread) {
         }
         // Whatever ended the connection, the cleaning up is not to be cut short by its signal.
         thread.flush_signals();
-        clean_up(resource);
+        super::cleanup::clean_up(resource);
         let mut control = resource.control.lock();
         if control.cstate == Conn::Disconnecting || thread.should_stop() {
             break;
@@ -603,99 +603,4 @@ fn receive_resync(
     peer_io::begin_resync_write(device, &io);
     resource.connection.receiver_submits.store(false, Release);
     Ok(())
-}
-
-/// DC-4: after the sockets are closed.
-fn clean_up(resource: &Arc<Resource>) {
-    let connection = &resource.connection;
-    if let Some(link) = connection.set_link(None) {
-        link.data.shutdown();
-        link.meta.shutdown();
-    }
-    // Protocol B has acknowledged what is still held here. In order: the ack work item may be about to submit the oldest.
-    let in_order = connection.release.lock();
-    while let Some(io) = connection.take_any_held() {
-        if matches!(io.kind, PeerKind::Write(_)) {
-            let device = io.device.clone();
-            peer_io::begin_write(&device, &io);
-        } else {
-            peer_io::abandon(&io);
-            connection.put_acks(&[], 1);
-        }
-    }
-    drop(in_order);
-    {
-        let mut control = resource.control.lock();
-        control.state_sent = false;
-        control.pending_change = None;
-        control.asked = None;
-        for volume in control.volumes.iter_mut() {
-            volume.pending_change = None;
-            volume.peer_uuids = None;
-            volume.peer_sizes = None;
-            volume.receiving = None;
-            volume.consider_resync = false;
-            volume.starting = None;
-            volume.target_finished = false;
-        }
-    }
-    connection.ping_wait.wake_all();
-    connection.clear_queues();
-    // The new generation is on disk before anything completes without the peer.
-    let limit = super::metadata::METADATA_TIMEOUT_SECONDS * HZ;
-    resource.wait_for_worker(limit);
-    let list = connection.volume_list();
-    for device in list.volumes.iter() {
-        connection.put_acks(&[], device.forget_waiting());
-        lose_requests(device);
-    }
-    // Work of the peer that is still at the disks belongs to the old epochs.
-    let hurry = || connection.hurry.load(Acquire) || list.volumes.iter().any(|device| device.given_up.is_set());
-    let done = connection.peer_work_done.wait_timeout(limit, || {
-        super::ack_receiver::send_acks(resource);
-        // Replies that were queued meanwhile have nobody to go to.
-        connection.clear_queues();
-        connection.peer_requests_in_work() == 0 || hurry()
-    });
-    if !done || connection.peer_requests_in_work() > 0 {
-        pr_warn!("{}: {} requests of the peer are left to the disks\n", resource.display_name(), connection.peer_requests_in_work());
-        connection.abandon_peer_requests();
-        list.volumes.iter().for_each(peer_io::drop_deferred);
-    }
-    connection.clear_queues();
-    connection.epochs_in.lock().reset();
-    connection.epochs_out.lock().reset();
-    for device in list.volumes.iter() {
-        device.sequence.store(0, Relaxed);
-        device.peer_sequence.store(0, Relaxed);
-        if !hurry() {
-            let _ = resource.write_bitmap(device.volume); // RX-23
-        }
-    }
-    resource.control.lock().peer_role = Role::Unknown;
-    resource.fence_lost_peer();
-}
-
-/// EP-6: every request that the peer had is settled without it.
-fn lose_requests(device: &Arc<Device>) {
-    loop {
-        let (actions, held, read) = {
-            let mut plane = device.plane.lock();
-            let Some((slot, entry, actions)) = plane.core.take_lost() else { break };
-            let read = entry.operation == drbd_core::engine::table::Operation::RemoteRead;
-            let held = if actions.complete.is_some() { plane.take(slot) } else { None };
-            (actions, held, read)
-        };
-        match held {
-            Some(io) if read => device.fail_or_retry_read(io),
-            held => device.finish(held, &actions),
-        }
-    }
-    loop {
-        let request = device.plane.lock().core.take_unanswered_resync_request();
-        let Some(request) = request else { break };
-        device.answered(request.size_bytes);
-        device.settled();
-    }
-    device.retry_waiting();
 }
