@@ -13,7 +13,7 @@ mod expand;
 mod glob;
 mod keywords;
 mod lexer;
-mod loader;
+pub mod loader;
 pub mod model;
 pub mod number;
 pub mod options;

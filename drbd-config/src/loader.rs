@@ -102,6 +102,13 @@ fn refused(name: &str, error: Diagnostic) -> Loaded {
     }
 }
 
+/// Why a file cannot be read, without the number of the error.
+pub fn reason(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    let end = text.find(" (os error").unwrap_or(text.len());
+    text[..end].to_string()
+}
+
 fn read(file: &str) -> Result<String, Diagnostic> {
     let mut bytes = Vec::new();
     let result = if file == "-" {
@@ -109,7 +116,10 @@ fn read(file: &str) -> Result<String, Diagnostic> {
     } else {
         std::fs::File::open(file).and_then(|mut opened| opened.read_to_end(&mut bytes))
     };
-    result.map_err(|error| Diagnostic::file(format!("cannot open '{file}': {error}"), 20))?;
+    result.map_err(|error| {
+        let text = format!("cannot open '{file}': {}", reason(&error));
+        Diagnostic::file(text, 20)
+    })?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 

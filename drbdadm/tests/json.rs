@@ -92,22 +92,22 @@ fn what_cannot_be_done_is_a_document() {
         (
             "drbdadm",
             &["-c", "none.conf", "status", "--json", "r9"],
-            "drbd-error",
+            "drbd-status",
         ),
         (
             "drbdadm",
             &["-c", "none.conf", "dump-md", "--json", "r9"],
-            "drbd-error",
+            "drbd-metadata-list",
         ),
         (
             "drbdadm",
             &["-c", "none.conf", "dump-md", "--json"],
-            "drbd-error",
+            "drbd-metadata-list",
         ),
         (
             "drbdadm",
             &["-c", "missing.conf", "dump", "--json"],
-            "drbd-error",
+            "drbd-config",
         ),
         (
             "drbdadm",

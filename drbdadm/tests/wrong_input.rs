@@ -14,6 +14,9 @@ use support::Scratch;
 /// Bytes of the device in the file.
 const DEVICE: u64 = 200 << 20;
 
+/// What everybody but root is told who meets a wall.
+const NEEDS_ROOT: &str = "This needs root: try again with 'sudo'.";
+
 fn tool(name: &str, place: &Path, words: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_drbdadm"));
     let command = command.arg0(name).args(words).current_dir(place);
@@ -120,10 +123,38 @@ fn whoever_is_not_root_is_told_so() {
     let text = errors(&output);
     assert_eq!(output.status.code(), Some(20), "{text}");
     assert!(text.contains("Permission denied"), "{text}");
-    assert!(
-        text.contains("This needs root: try again with 'sudo'."),
-        "{text}"
-    );
+    assert!(text.contains(NEEDS_ROOT), "{text}");
+    // a configuration for root's eyes, and one that includes such a file
+    let open = scratch.0.join("open.conf");
+    fs::write(&open, "include \"disk\";\n").expect("written");
+    fs::set_permissions(&open, fs::Permissions::from_mode(0o644)).expect("mode");
+    for (file, code) in [("disk", 20), ("open.conf", 10)] {
+        for json in [&[][..], &["--json"]] {
+            let path = scratch.0.join(file).display().to_string();
+            let words = ["drbdadm", "-c", &path, "status"];
+            let program = scratch.0.join("drbdadm");
+            if !program.exists() {
+                std::os::unix::fs::symlink("drbdmeta", &program).expect("link");
+            }
+            let mut command = match is_root {
+                true => {
+                    let mut command = Command::new("setpriv");
+                    command
+                        .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
+                        .arg(&program);
+                    command
+                }
+                false => Command::new(&program),
+            };
+            let output = command.args(&words[1..]).args(json).output();
+            let output = output.expect("started");
+            let text = errors(&output);
+            assert_eq!(output.status.code(), Some(code), "{file}: {text}");
+            assert!(text.contains("Permission denied"), "{file}: {text}");
+            assert!(text.contains(NEEDS_ROOT), "{file}: {text}");
+            assert!(!text.contains("os error"), "{file}: {text}");
+        }
+    }
 }
 
 /// A superblock of that format, with nothing but its magic, where internal metadata is.

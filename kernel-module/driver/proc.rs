@@ -67,6 +67,14 @@ fn show_volume(out: &mut ProcWriter, control: &mut Control, index: usize, minor:
         };
         volume.resync.write(out, &report)?;
     }
+    let level = crate::kapi::params::proc_details();
+    let plane = volume.device.plane.lock();
+    if level >= 1 && state.disk >= Disk::Failed {
+        plane.core.log.write_statistics(out)?;
+    }
+    if level >= 2 {
+        writeln!(out, "\tblocked on activity log: {}", plane.core.waiting_for_log())?;
+    }
     Ok(())
 }
 

@@ -132,7 +132,10 @@ impl Parser {
             match std::fs::read(&path) {
                 Ok(bytes) => self.included(&shown, &bytes)?,
                 Err(error) => {
-                    let text = format!("cannot read the included file '{shown}': {error}");
+                    let text = format!(
+                        "cannot read the included file '{shown}': {}",
+                        crate::loader::reason(&error)
+                    );
                     self.diagnostics
                         .push(Diagnostic::error(&name.position, text));
                 }

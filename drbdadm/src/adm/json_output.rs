@@ -14,12 +14,25 @@ use drbd_config::Config;
 use netlink_api::snapshot;
 use serde_json::{Map, Value};
 
-/// The schema of a failure before anything was found out.
-pub const SCHEMA: &str = "drbd-error";
+/// The schema of a failure of a command line that is not understood.
+const NOT_UNDERSTOOD: &str = "drbd-error";
+const METADATA: &str = "drbd-metadata-list";
+const CONFIG: &str = "drbd-config";
 /// Exit code for a configuration that cannot be used, and for a resource that does not run.
 const UNUSABLE: u8 = 10;
 /// Exit code when the driver does not answer.
 const NO_ANSWER: u8 = 20;
+
+/// The schema of what a command line prints, also when it fails.
+pub fn schema(line: &[String]) -> &'static str {
+    let args = Args::parse(line).ok();
+    match args.as_ref().and_then(Args::found).map(|found| found.name) {
+        Some("status") => status_json::SCHEMA,
+        Some("dump") => CONFIG,
+        Some("dump-md") => METADATA,
+        _ => NOT_UNDERSTOOD,
+    }
+}
 
 /// Carries one of these commands out.
 pub fn run(args: Args, command: &Command) -> Result<u8, Failure> {
@@ -110,10 +123,7 @@ fn metadata(session: &Session, targets: &[Target<'_>], runner: &Runner) -> Resul
     if runner.is_dry() {
         return Ok(0);
     }
-    with_failure(
-        json::document("drbd-metadata-list", "dumps", dumps.into()),
-        failure,
-    )
+    with_failure(json::document(METADATA, "dumps", dumps.into()), failure)
 }
 
 fn config(session: &Session, command: &Command) -> Result<u8, Failure> {
@@ -128,5 +138,5 @@ fn config(session: &Session, command: &Command) -> Result<u8, Failure> {
     }
     let content = serde_json::to_value(&config)
         .map_err(|error| Failure::new(NO_ANSWER, error.to_string()))?;
-    with_failure(json::document("drbd-config", "config", content), None)
+    with_failure(json::document(CONFIG, "config", content), None)
 }

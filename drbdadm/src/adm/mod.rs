@@ -72,7 +72,7 @@ pub fn run(args: &[String]) -> u8 {
             if json::is_wanted(args) && !failure.told {
                 print!(
                     "{}",
-                    json::failure(json_output::SCHEMA, failure.code, &failure.text)
+                    json::failure(json_output::schema(args), failure.code, &failure.text)
                 );
             }
             if !failure.text.is_empty() {

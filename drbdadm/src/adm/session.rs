@@ -5,6 +5,7 @@ use super::args::Args;
 use super::commands::{Command, Listed};
 use super::node;
 use super::{registry, Failure};
+use crate::setup::root_hint;
 use drbd_config::model::Setting;
 use drbd_config::{
     bind, expand, Address, Binding, Config, Diagnostic, HostSection, Identity, Loaded, Loader,
@@ -68,6 +69,11 @@ impl Session {
         for diagnostic in &loaded.diagnostics {
             eprintln!("{diagnostic}");
         }
+        // a configuration with secrets is for root alone
+        let unreadable = loaded.diagnostics.iter().map(|d| root_hint(&d.to_string()));
+        if let Some(hint) = unreadable.filter(|hint| !hint.is_empty()).last() {
+            eprintln!("{}", hint.trim_start());
+        }
         if let Some(code) = loaded.exit() {
             return Err(Failure::silent(code));
         }
@@ -102,7 +108,8 @@ impl Session {
             .find(|d| d.severity == Severity::Error);
         if let Some(error) = error {
             let code = loaded.exit().unwrap_or(error.exit);
-            return Err(Failure::new(code, error.to_string()));
+            let text = error.to_string();
+            return Err(Failure::new(code, text.clone() + root_hint(&text)));
         }
         let (session, problems) = Self::bound(args, false, loaded);
         match problems.first() {
@@ -346,7 +353,9 @@ fn default_file() -> Result<String, String> {
     found.map(|file| file.to_string()).ok_or_else(|| {
         let error = std::fs::File::open("/etc/drbd.conf")
             .err()
-            .map_or_else(String::new, |e| e.to_string());
-        format!("cannot open '/etc/drbd.conf': {error}")
+            .map_or_else(String::new, |e| drbd_config::loader::reason(&e));
+        let text = format!("cannot open '/etc/drbd.conf': {error}");
+        let hint = root_hint(&text);
+        text + hint
     })
 }

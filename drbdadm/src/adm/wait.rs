@@ -8,8 +8,10 @@ use super::commands::Command;
 use super::select;
 use super::session::{Session, Target};
 use super::Failure;
+use rustix::termios::{tcgetattr, tcsetattr, LocalModes, OptionalActions, Termios};
 use std::fs::File;
-use std::io::{BufRead, BufReader, IsTerminal, Write};
+use std::io::{BufReader, IsTerminal, Read, Write};
+use std::os::fd::AsFd;
 use std::process::Child;
 use std::sync::mpsc::{channel, Receiver};
 use std::time::{Duration, Instant};
@@ -17,6 +19,11 @@ use std::time::{Duration, Instant};
 const NO_TERMINAL: &str = "WARN: stdin/stdout is not a TTY; using /dev/console";
 /// How long only dots are shown.
 const QUIET_SECONDS: u64 = 10;
+const PROMPT: &str = " To abort waiting enter 'yes' [ -- ]:";
+/// So many Ctrl-C or Ctrl-D end the wait like a yes.
+const ENOUGH_INTERRUPTS: u32 = 3;
+/// Characters of an answer that are kept.
+const LONGEST_ANSWER: usize = 80;
 
 /// Waits for all volumes of all resources. The result is always 0: booting goes on.
 pub fn run(session: &Session, command: &Command, runner: &Runner) -> Result<u8, Failure> {
@@ -63,38 +70,99 @@ pub fn run(session: &Session, command: &Command, runner: &Runner) -> Result<u8, 
     Ok(0)
 }
 
-/// Where the administrator sits.
+/// Where the administrator sits. The keyboard is read key by key, so that Ctrl-C means what the dialogue makes of it.
 struct Console {
     output: Box<dyn Write>,
-    lines: Receiver<String>,
+    keys: Receiver<u8>,
+    /// The keyboard, and how it was before.
+    before: Option<(File, Termios)>,
+    typed: Vec<u8>,
+    interrupts: u32,
 }
 
 impl Console {
     fn open(terminal: bool) -> Option<Self> {
-        let (output, input): (Box<dyn Write>, Box<dyn std::io::Read + Send>) = if terminal {
-            (Box::new(std::io::stdout()), Box::new(std::io::stdin()))
+        let (output, input): (Box<dyn Write>, File) = if terminal {
+            let input = std::io::stdin().as_fd().try_clone_to_owned().ok()?;
+            (Box::new(std::io::stdout()), File::from(input))
         } else {
             let output = std::fs::OpenOptions::new()
                 .write(true)
                 .open("/dev/console")
                 .ok()?;
-            (Box::new(output), Box::new(File::open("/dev/console").ok()?))
+            (Box::new(output), File::open("/dev/console").ok()?)
         };
-        let (sender, lines) = channel();
-        // it ends with the process: a line that nobody types cannot be waited for
+        let before = tcgetattr(&input).ok();
+        if let Some(before) = &before {
+            let mut raw = before.clone();
+            raw.local_modes
+                .remove(LocalModes::ICANON | LocalModes::ISIG | LocalModes::ECHO);
+            let _ = tcsetattr(&input, OptionalActions::Now, &raw);
+        }
+        let kept = input.try_clone().ok()?;
+        let (sender, keys) = channel();
+        // it ends with the process: a key that nobody presses cannot be waited for
         std::thread::spawn(move || {
-            for line in BufReader::new(input).lines().map_while(Result::ok) {
-                if sender.send(line).is_err() {
+            for key in BufReader::new(input).bytes().map_while(Result::ok) {
+                if sender.send(key).is_err() {
                     return;
                 }
             }
         });
-        Some(Self { output, lines })
+        Some(Self {
+            output,
+            keys,
+            before: before.map(|before| (kept, before)),
+            typed: Vec::new(),
+            interrupts: 0,
+        })
     }
 
     fn say(&mut self, text: &str) {
         let _ = self.output.write_all(text.as_bytes());
         let _ = self.output.flush();
+    }
+
+    /// Takes a key; true: the administrator does not want to wait any longer.
+    fn key(&mut self, key: u8) -> bool {
+        match key {
+            // Ctrl-C and Ctrl-D
+            3 | 4 => {
+                self.interrupts += 1;
+                if self.interrupts < ENOUGH_INTERRUPTS {
+                    return false;
+                }
+                self.say("\n");
+                return true;
+            }
+            b'\r' | b'\n' => {
+                self.say("\n");
+                let line = std::mem::take(&mut self.typed);
+                if line.trim_ascii() == b"yes" {
+                    return true;
+                }
+                self.say(PROMPT);
+            }
+            8 | 127 => {
+                if self.typed.pop().is_some() {
+                    self.say("\x08 \x08");
+                }
+            }
+            b' '..=b'~' if self.typed.len() < LONGEST_ANSWER => {
+                self.typed.push(key);
+                self.say(&char::from(key).to_string());
+            }
+            _ => {}
+        }
+        false
+    }
+}
+
+impl Drop for Console {
+    fn drop(&mut self) {
+        if let Some((keyboard, before)) = &self.before {
+            let _ = tcsetattr(keyboard, OptionalActions::Now, before);
+        }
     }
 }
 
@@ -122,19 +190,20 @@ fn dialogue(
         console.say(".");
     }
     console.say(&explanation(targets));
-    console.say(" To abort waiting enter 'yes' [ -- ]:");
+    console.say(PROMPT);
     let refresh = session.config.global.dialog_refresh_seconds.unwrap_or(1);
     let mut shown = Instant::now();
     while busy(waiting) {
-        match console.lines.recv_timeout(Duration::from_millis(100)) {
-            Ok(line) if line.trim() == "yes" => {
-                waiting.iter_mut().for_each(|child| {
-                    let _ = child.kill();
-                    let _ = child.wait();
-                });
-                return;
+        match console.keys.recv_timeout(Duration::from_millis(100)) {
+            Ok(key) => {
+                if console.key(key) {
+                    waiting.iter_mut().for_each(|child| {
+                        let _ = child.kill();
+                        let _ = child.wait();
+                    });
+                    return;
+                }
             }
-            Ok(_) => console.say(" To abort waiting enter 'yes' [ -- ]:"),
             Err(_) => std::thread::sleep(Duration::from_millis(50)),
         }
         if refresh > 0 && shown.elapsed() >= Duration::from_secs(refresh) {

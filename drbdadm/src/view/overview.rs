@@ -127,7 +127,7 @@ pub fn rows(names: &BTreeMap<u32, Named>, minors: &[Minor], uses: &Uses) -> Vec<
         ];
         match state {
             Some(m) => cells.extend([&m.conn, &m.role, &m.disk, &m.flags].map(String::clone)),
-            None => cells.extend(["Unconfigured", ".", ".", "."].map(String::from)),
+            None => cells.extend(["Unconfigured", ".", ".", ". ."].map(String::from)),
         }
         cells.extend(use_of(*minor, names, uses));
         Row {
@@ -221,8 +221,8 @@ mod tests {
             "  0:web/0        SyncSource   Primary/Secondary   UpToDate/Inconsistent C r----- /var/lib/mysql ext4 20G    172M  19G 1%\n",
             "\t[============>.......] sync'ed: 66.2% (172140/505964)K\n",
             "  1:data/0       StandAlone   Primary/Unknown     UpToDate/DUnknown     r-----   lvm-pv:        vg0  19.99g 5.00g\n",
-            "  2:later/0      Unconfigured .                   .                     .\n",
-            " 10:top/0   ^^12 Unconfigured .                   .                     .\n",
+            "  2:later/0      Unconfigured .                   .                     . .\n",
+            " 10:top/0   ^^12 Unconfigured .                   .                     . .\n",
             " 12:low/0        Connected    Secondary/Secondary UpToDate/UpToDate     A r----- ll-dev of:     10   top/0\n",
         );
         assert_eq!(example(false), expected);

@@ -117,4 +117,7 @@ fn free_slots_go_from_the_top_and_the_least_recently_used_leaves_first() {
     assert_eq!(log.change(0).unwrap().leaving, 5);
     assert_eq!(log.get_if_hot(3), Some(63));
     assert_eq!(log.number(), 2);
+    let mut text = String::new();
+    log.write_statistics(&mut text).unwrap();
+    assert_eq!(text, "\tact_log: used:67/67 hits:1 misses:68 starving:1 locked:0 changed:67\n");
 }

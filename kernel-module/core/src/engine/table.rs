@@ -228,6 +228,16 @@ impl<S: AsRef<[Entry]> + AsMut<[Entry]>> Table<S> {
         queue.tail = slot;
     }
 
+    /// Slots on a queue that stand for `operation`.
+    pub fn count(&self, queue: &Queue, operation: Operation) -> u32 {
+        let (mut slot, mut count) = (queue.head, 0);
+        while let Some(entry) = self.peek(slot) {
+            count += u32::from(entry.operation == operation);
+            slot = entry.next;
+        }
+        count
+    }
+
     /// Puts all of `first` before what is on `queue`.
     pub fn put_before(&mut self, first: Queue, queue: &mut Queue) {
         if first.is_empty() {

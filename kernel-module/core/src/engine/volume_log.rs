@@ -53,6 +53,11 @@ impl<T: Storage> DataPlane<T> {
         !self.log_waiting.is_empty() || !self.log_committing.is_empty()
     }
 
+    /// How many application writes wait for their extents ("blocked on activity log" in /proc/drbd).
+    pub fn waiting_for_log(&self) -> u32 {
+        self.table.count(&self.log_waiting, Operation::Write) + self.table.count(&self.log_committing, Operation::Write)
+    }
+
     /// Writes wait for a transaction, or for the log writer to start them.
     pub fn log_work_waiting(&self) -> bool {
         self.overwritten || !self.log_waiting.is_empty() || (self.gate.open && !self.launchable.is_empty())

@@ -21,6 +21,8 @@ pub struct Step {
     pub exit: i32,
     /// What is not compared: where it differs on purpose, with words of docs/differences.md; where it varies, with none.
     pub differs: Option<(Part, String)>,
+    /// Beginning of the recorded lines that are not there on purpose, with words of docs/differences.md.
+    pub lacks: Option<(String, String)>,
 }
 
 /// What of a step is not compared.
@@ -56,7 +58,14 @@ fn node(word: &str) -> Result<usize> {
     }
 }
 
-fn direction(line: &str, differs: &mut Option<(Part, String)>) -> Result<Option<Act>> {
+/// What is said about the next command.
+#[derive(Default)]
+struct Remarks {
+    differs: Option<(Part, String)>,
+    lacks: Option<(String, String)>,
+}
+
+fn direction(line: &str, remarks: &mut Remarks) -> Result<Option<Act>> {
     let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
     let (first, text) = rest.split_once(' ').unwrap_or((rest, ""));
     Ok(Some(match word {
@@ -74,7 +83,11 @@ fn direction(line: &str, differs: &mut Option<(Part, String)>) -> Result<Option<
                 "all" => Part::All,
                 other => bail!("no part {other}"),
             };
-            *differs = Some((part, if word == "differs" { text.into() } else { String::new() }));
+            remarks.differs = Some((part, if word == "differs" { text.into() } else { String::new() }));
+            return Ok(None);
+        }
+        "lacks" => {
+            remarks.lacks = Some((first.into(), text.into()));
             return Ok(None);
         }
         other => bail!("no direction {other}"),
@@ -84,21 +97,22 @@ fn direction(line: &str, differs: &mut Option<(Part, String)>) -> Result<Option<
 /// Reads a transcript.
 pub fn read(text: &str) -> Result<Vec<Act>> {
     let mut acts: Vec<Act> = Vec::new();
-    let mut differs = None;
+    let mut remarks = Remarks::default();
     let mut ended = true;
     for (number, line) in text.lines().enumerate() {
         if line.starts_with("@end ") {
             break;
         }
         if let Some(words) = line.strip_prefix('@') {
-            let act = direction(words, &mut differs).with_context(|| format!("line {}", number + 1))?;
+            let act = direction(words, &mut remarks).with_context(|| format!("line {}", number + 1))?;
             acts.extend(act);
             ended = true;
             continue;
         }
         let command = [("n1$ ", 0), ("n2$ ", 1), ("$ ", 0)].iter().find_map(|(p, n)| Some((line.strip_prefix(p)?, *n)));
         if let Some((command, node)) = command {
-            let step = Step { line: number + 1, node, command: command.into(), differs: differs.take(), ..Step::default() };
+            let Remarks { differs, lacks } = std::mem::take(&mut remarks);
+            let step = Step { line: number + 1, node, command: command.into(), differs, lacks, ..Step::default() };
             acts.push(Act::Step(step));
             ended = false;
             continue;
