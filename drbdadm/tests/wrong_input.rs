@@ -171,7 +171,15 @@ fn metadata_of_another_version_is_told_with_what_to_do() {
     let scratch = Scratch::new("drbdadm-version");
     let place = &scratch.0;
     foreign(place, 60, [0x83, 0x74, 0x02, 0x6D]);
-    for command in ["dump-md", "apply-al", "outdate", "invalidate", "dstate"] {
+    for command in [
+        "dump-md",
+        "apply-al",
+        "outdate",
+        "invalidate",
+        "dstate",
+        "get-gi",
+        "show-gi",
+    ] {
         let words = ["--force", "-", "v08", "disk", "internal", command];
         let output = tool("drbdmeta", place, &words);
         let text = errors(&output);

@@ -255,7 +255,6 @@ fn perform(call: &Call, device: Device) -> Result<(), Failure> {
         Err(reasons) => match (call.command, relocate::find_moved(call, &device)) {
             ("apply-al", Some(moved)) => relocate::relocate(call, &device, moved)?,
             ("dump-md", Some(moved)) => moved,
-            ("get-gi" | "show-gi", _) => return Err(Failure::new(FAILED, reasons.join("\n"))),
             ("wipe-md", _) => {
                 reasons.iter().for_each(|reason| eprintln!("{reason}"));
                 eprintln!("There appears to be no drbd meta data to wipe out?");
