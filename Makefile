@@ -73,7 +73,7 @@ test-vm: all ## tests in virtual machines: life cycle, pairs, interop with the C
 	@tests/vm.sh $(ONLY)
 
 .PHONY: test-transcripts
-test-transcripts: all ## the recorded transcripts of the C driver, played with our tools on our driver (5 minutes); not part of make test
+test-transcripts: all ## the recorded transcripts of the C driver, played with our tools on our driver (4 minutes); not part of make test
 	@tests/vm.sh transcripts::
 
 debug-kernel: setup ## a kernel with lockdep and other checkers (about 10 minutes, once)

@@ -29,7 +29,7 @@ run() { # FOLDER-FOR-OUTPUT FOLDER PROGRAM
 export -f run
 
 start=$SECONDS
-long='simulation|crash_points|robustness|configuration|execution|locks|round_trip|packaging|drbdadm'
+long='simulation|crash_points|robustness|configuration|execution|boot_dialogue|locks|round_trip|packaging|drbdadm'
 { grep -E "/($long)-" <<<"$programs"; grep -vE "/($long)-" <<<"$programs"; } |
 	xargs -P "$(nproc)" -L 1 bash -c 'run "$@"' run "$folder"
 code=$?

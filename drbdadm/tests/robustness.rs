@@ -217,6 +217,8 @@ fn an_unknown_command_names_the_nearest_one() {
         ("drbdadm", &["primery", "r0"][..], "primary"),
         ("drbdadm", &["statsu"], "status"),
         ("drbdadm", &["overvew"], "overview"),
+        ("drbdadm", &["help", "primery"], "primary"),
+        ("drbdsetup", &["help", "primry"], "primary"),
         ("drbdsetup", &["primry", "0"], "primary"),
         (
             "drbdmeta",

@@ -93,8 +93,9 @@ fn start(line: &[String]) -> Result<u8, Failure> {
         return no_command(&args);
     };
     if args.help || command.name == "help" {
-        let topic = match command.name {
-            "help" => args.names.first().and_then(|name| commands::find(name)),
+        let topic = match (command.name, args.names.first()) {
+            ("help", Some(name)) => Some(commands::find(name).ok_or_else(|| unknown(name))?),
+            ("help", None) => None,
             _ => Some(command),
         };
         print!("{}", usage::usage(topic));
@@ -149,13 +150,16 @@ fn no_command(args: &Args) -> Result<u8, Failure> {
         return Ok(0);
     }
     if let Some(word) = args.words.first() {
-        let hint = drbd_config::nearest(word, COMMANDS.iter().map(|command| command.name));
-        return Err(Failure::usage(format!(
-            "drbdadm: Unknown command '{word}'{hint}"
-        )));
+        return Err(unknown(word));
     }
     print!("{}\nNo command specified\n", usage::usage(None));
     Err(Failure::silent(1))
+}
+
+/// Not a command; perhaps the nearest one was meant.
+fn unknown(word: &str) -> Failure {
+    let hint = drbd_config::nearest(word, COMMANDS.iter().map(|command| command.name));
+    Failure::usage(format!("drbdadm: Unknown command '{word}'{hint}"))
 }
 
 fn perform(mut session: Session, command: &Command) -> Result<u8, Failure> {

@@ -139,9 +139,6 @@ impl Stage {
 
     fn step(&mut self, name: &str, step: &Step) -> Result<()> {
         let begin = Instant::now();
-        struct Took<'a>(&'a str, &'a Step, Instant);
-        impl Drop for Took<'_> { fn drop(&mut self) { let t = self.2.elapsed().as_secs_f32(); if t > 1.0 { eprintln!("  {}:{} {:.1} s {}", self.0, self.1.line, t, self.1.command); } } }
-        let _took = Took(name, step, begin);
         let asks = ["cat /proc", "status", "events2 --now", "get-gi", "role", "cstate", "dstate", "dmesg", "ps "];
         let repeatable = asks.iter().any(|word| step.command.contains(word));
         loop {
