@@ -70,8 +70,8 @@ impl Session {
             eprintln!("{diagnostic}");
         }
         // a configuration with secrets is for root alone
-        let unreadable = loaded.diagnostics.iter().map(|d| root_hint(&d.to_string()));
-        if let Some(hint) = unreadable.filter(|hint| !hint.is_empty()).last() {
+        let mut unreadable = loaded.diagnostics.iter().map(|d| root_hint(&d.to_string()));
+        if let Some(hint) = unreadable.find(|hint| !hint.is_empty()) {
             eprintln!("{}", hint.trim_start());
         }
         if let Some(code) = loaded.exit() {

@@ -143,10 +143,9 @@ impl Console {
                 }
                 self.say(PROMPT);
             }
-            8 | 127 => {
-                if self.typed.pop().is_some() {
-                    self.say("\x08 \x08");
-                }
+            8 | 127 if !self.typed.is_empty() => {
+                self.typed.pop();
+                self.say("\x08 \x08");
             }
             b' '..=b'~' if self.typed.len() < LONGEST_ANSWER => {
                 self.typed.push(key);

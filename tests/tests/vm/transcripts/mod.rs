@@ -20,7 +20,7 @@ const DISKS_KIB: [u64; 5] = [64 << 10, 160 << 10, 512, 40 << 10, 32 << 10];
 /// The same of the recordings of the configuration's fixtures (10 and 11).
 const SMALL_DISKS_KIB: [u64; 2] = [32 << 10, 32 << 10];
 /// How long what a command shows may take to become what was recorded.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 /// Between commands and their standard error.
 const MARK: &str = "@@errors";
 
