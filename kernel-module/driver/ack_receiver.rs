@@ -50,39 +50,35 @@ pub(crate) fn run(resource: &Arc<Resource>, link: &Arc<Link>, thread: &ThisThrea
 
 fn receive(resource: &Arc<Resource>, link: &Arc<Link>, thread: &ThisThread) -> Failure {
     let head_bytes = header_bytes(link.version);
-    let (mut ping_int, mut ping_timeout) = (10 * HZ, HZ / 2);
-    if let Some(net) = resource.control.lock().net.as_ref() {
-        ping_int = net.ping_int_seconds() as Jiffies * HZ;
-        ping_timeout = jiffies_from_deciseconds(net.ping_timeout_deciseconds());
-    }
-    let mut waiting_for_pong = false;
+    let connection = &resource.connection;
     loop {
         if thread.should_stop() {
             return Failure::Network;
         }
         thread.flush_signals();
-        if resource.connection.ping_wanted.xchg(false, Full) && !waiting_for_pong {
+        if connection.ping_wanted.xchg(false, Full) && !connection.awaits_answer() {
             send_ping(resource);
-            waiting_for_pong = true;
         }
-        link.meta.set_receive_timeout(if waiting_for_pong { ping_timeout } else { ping_int });
+        // As they are configured now.
+        let ping_int = connection.ping_int.load(Relaxed) as Jiffies * HZ;
+        let ping_timeout = jiffies_from_deciseconds(connection.ping_timeout.load(Relaxed));
+        let awaited = connection.awaits_answer();
+        link.meta.set_receive_timeout(if awaited { ping_timeout } else { ping_int });
         let mut head = [0u8; 16];
         let Some(place) = head.get_mut(..head_bytes) else { return Failure::Network };
         let began = super::device::now();
         match link.meta.receive_exact(place) {
             Ok(()) => {}
             Err(NetError::TimedOut) => {
-                let heard = (resource.connection.data_received_at.load(Relaxed).wrapping_sub(began) as i32) >= 0;
+                let heard = (connection.data_received_at.load(Relaxed).wrapping_sub(began) as i32) >= 0;
                 if heard {
-                    waiting_for_pong = false;
                     continue;
                 }
-                if waiting_for_pong {
+                if awaited {
                     pr_info!("{}: PingAck did not arrive in time.\n", resource.display_name());
                     return Failure::Network;
                 }
-                send_ping(resource);
-                waiting_for_pong = true;
+                connection.ping_wanted.store(true, Release);
                 continue;
             }
             Err(NetError::Interrupted) => continue,
@@ -93,21 +89,19 @@ fn receive(resource: &Arc<Resource>, link: &Arc<Link>, thread: &ThisThread) -> F
                 return Failure::Network;
             }
         }
-        match handle(resource, link, place) {
-            Ok(command) => {
-                if command == Command::PingAck {
-                    waiting_for_pong = false;
-                    resource.connection.pings_answered.fetch_add(1, Full);
-                    resource.connection.ping_wait.wake_all();
-                }
+        match handle(resource, link, place, thread) {
+            Ok(Command::PingAck) if connection.awaits_answer() => {
+                connection.pings_answered.fetch_add(1, Full);
+                connection.ping_wait.wake_all();
             }
+            Ok(_) => {}
             Err(failure) => return failure,
         }
     }
 }
 
 /// One packet of the meta socket.
-fn handle(resource: &Arc<Resource>, link: &Link, head: &[u8]) -> Result<Command, Failure> {
+fn handle(resource: &Arc<Resource>, link: &Link, head: &[u8], thread: &ThisThread) -> Result<Command, Failure> {
     let name = resource.display_name();
     let header = Header::decode(link.version, head).map_err(|error| {
         pr_err!("{}: meta socket: {}\n", name, Text(error));
@@ -125,8 +119,12 @@ fn handle(resource: &Arc<Resource>, link: &Link, head: &[u8]) -> Result<Command,
     }
     let mut payload = [0u8; 32];
     let Some(body) = payload.get_mut(..header.length as usize) else { return Err(Failure::Network) };
-    if !body.is_empty() {
-        link.meta.receive_exact(body).map_err(|_| Failure::Network)?;
+    // A signal that brings other times leaves a packet that has come in part where it is.
+    while let Err(error) = if body.is_empty() { Ok(()) } else { link.meta.receive_exact(body) } {
+        if error != NetError::Interrupted || thread.should_stop() {
+            return Err(Failure::Network);
+        }
+        thread.flush_signals();
     }
     dispatch(resource, command, header.volume, body).map_err(|text| {
         pr_err!("{}: {}: {}\n", name, command.name(), text);
@@ -306,9 +304,11 @@ pub(crate) fn send_meta(resource: &Resource, command: Command) {
     }
 }
 
-/// Asks the peer for a sign of life.
-pub(crate) fn send_ping(resource: &Resource) {
+/// Asks the peer for a sign of life; the number of the ping.
+pub(crate) fn send_ping(resource: &Resource) -> u32 {
+    let number = resource.connection.pings_sent.fetch_add(1, Full).wrapping_add(1);
     send_meta(resource, Command::Ping);
+    number
 }
 
 impl Connection {

@@ -429,7 +429,7 @@ fn new_current_uuid(resource: &Arc<Resource>, device: &Arc<Device>, clear_bitmap
         }
         volume.effective_uuid = disk.uuids.current;
         if clear_bitmap {
-            volume.device.plane.lock().core.bitmap.fill(false);
+            super::bitmap_io::fill(&volume.device, false);
             volume.log_suspended = false;
         }
         skip

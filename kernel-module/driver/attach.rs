@@ -297,7 +297,7 @@ impl Resource {
             return self.set_all_bits(device.volume);
         }
         if all_set {
-            device.plane.lock().core.bitmap.fill(true);
+            bitmap_io::fill(device, true);
         } else {
             bitmap_io::read(device)?;
         }

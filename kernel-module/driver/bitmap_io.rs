@@ -5,12 +5,78 @@ use super::device::{Device, Plane};
 use super::metadata::{Place, METADATA_TIMEOUT_SECONDS};
 use super::prelude::*;
 use super::resource::Resource;
+use drbd_core::bitmap::pieces;
+use drbd_core::wire::bitmap_transfer::{Sink, Source};
 
 /// Sectors of a page of the bitmap.
 const PAGE_SECTORS: u64 = 8;
 
 /// Pages read or written with one access.
 const RUN_PAGES: usize = 64;
+
+/// Pages changed under one hold of the volume's lock, with interrupts off: those given back are freed meanwhile.
+const CHANGE_PAGES: u64 = 64;
+
+/// Pages looked at under one hold of the lock.
+pub(crate) const LOOK_PAGES: u64 = 1024;
+
+/// Sets or clears bits `first..end`, however many.
+pub(crate) fn change(device: &Device, first: u64, end: u64, set: bool) {
+    for (from, to) in pieces(first, end, CHANGE_PAGES) {
+        let bitmap = &mut device.plane.lock().core.bitmap;
+        if set {
+            bitmap.set_bits(from, to);
+        } else {
+            bitmap.clear_bits(from, to);
+        }
+    }
+}
+
+/// Sets or clears every bit.
+pub(crate) fn fill(device: &Device, set: bool) {
+    let bits = device.plane.lock().core.bitmap.bits();
+    change(device, 0, bits, set);
+}
+
+/// The bitmap of a volume as what a transfer sends and receives; each call holds the lock for a moment only. What is set meanwhile is in the
+/// part still to come, or travels as a notice.
+pub(crate) struct Shared<'a>(pub(crate) &'a Device);
+
+impl Source for Shared<'_> {
+    fn bits(&self) -> u64 {
+        self.0.plane.lock().core.bitmap.bits()
+    }
+
+    fn run(&self, from: u64) -> Option<(u64, bool)> {
+        let mut joined: Option<(u64, bool)> = None;
+        for (at, end) in pieces(from, self.bits(), LOOK_PAGES) {
+            let Some((length, value)) = self.0.plane.lock().core.bitmap.run_before(at, end) else { break };
+            joined = match joined {
+                None => Some((length, value)),
+                Some((before, first)) if first == value => Some((before + length, first)),
+                same => return same,
+            };
+            if at + length < end {
+                break;
+            }
+        }
+        joined
+    }
+
+    fn word(&self, index: u64) -> u64 {
+        self.0.plane.lock().core.bitmap.word(index)
+    }
+}
+
+impl Sink for Shared<'_> {
+    fn set(&mut self, first: u64, end: u64) {
+        change(self.0, first, end, true);
+    }
+
+    fn or_word(&mut self, index: u64, word: u64) {
+        self.0.plane.lock().core.bitmap.or_word(index, word);
+    }
+}
 
 /// Reads the whole bitmap.
 pub(crate) fn read(device: &Device) -> Result {
@@ -45,8 +111,15 @@ fn write_changed(device: &Device) -> Result {
         let (first, count) = {
             let plane = device.plane.lock();
             let bitmap = &plane.core.bitmap;
-            let Some(first) = bitmap.next_dirty_page(from) else { return Ok(()) };
-            (first, (first..first + RUN_PAGES).take_while(|page| bitmap.is_dirty(*page)).count())
+            let end = from + LOOK_PAGES as usize;
+            match bitmap.next_dirty_page_before(from, end) {
+                Some(first) => (first, (first..first + RUN_PAGES).take_while(|page| bitmap.is_dirty(*page)).count()),
+                None if end < bitmap.page_count() => {
+                    from = end;
+                    continue;
+                }
+                None => return Ok(()),
+            }
         };
         let mut buffer = device.meta.lock();
         let Some(place) = device.metadata_place() else { return Ok(()) };
@@ -111,7 +184,7 @@ impl Resource {
         super::metadata::set_full_sync(&mut self.control.lock(), number, true);
         self.write_superblock(number)?;
         if let Some(volume) = self.control.lock().volume(number) {
-            volume.device.plane.lock().core.bitmap.fill(true);
+            fill(&volume.device, true);
         }
         self.write_bitmap(number)?;
         super::metadata::set_full_sync(&mut self.control.lock(), number, false);

@@ -82,8 +82,12 @@ pub(crate) struct Connection {
     pub(crate) write_cache: Atomic<bool>,
     /// jiffies of the last byte received on the data socket.
     pub(crate) data_received_at: Atomic<u32>,
-    /// A ping shall be sent now; its answer is counted in `pings_answered`.
+    /// The receiver waits for the peer to connect.
+    pub(crate) awaits_peer: Atomic<bool>,
+    /// A ping shall be sent now, unless one is on its way.
     pub(crate) ping_wanted: Atomic<bool>,
+    /// Both wrap.
+    pub(crate) pings_sent: Atomic<u32>,
     pub(crate) pings_answered: Atomic<u32>,
     #[pin]
     pub(crate) ping_wait: WaitQueue,
@@ -100,6 +104,9 @@ pub(crate) struct Connection {
     /// Options of the connection that threads look at without a lock.
     pub(crate) max_epoch_size: Atomic<u32>,
     pub(crate) ko_count: Atomic<u32>,
+    /// ping-int in seconds, ping-timeout in tenths.
+    pub(crate) ping_int: Atomic<u32>,
+    pub(crate) ping_timeout: Atomic<u32>,
     pub(crate) use_rle: Atomic<bool>,
     /// Below version 100 there are no flags: the receiver acts by its own protocol.
     pub(crate) always_ack: Atomic<bool>,
@@ -132,7 +139,9 @@ impl Connection {
             sequence_waits: Atomic::new(false),
             write_cache: Atomic::new(true),
             data_received_at: Atomic::new(0),
+            awaits_peer: Atomic::new(false),
             ping_wanted: Atomic::new(false),
+            pings_sent: Atomic::new(0),
             pings_answered: Atomic::new(0),
             ping_wait <- new_wait_queue!("drbd_ping"),
             hurry: Atomic::new(false),
@@ -141,6 +150,8 @@ impl Connection {
             flush_wanted: Atomic::new(false),
             max_epoch_size: Atomic::new(2048),
             ko_count: Atomic::new(7),
+            ping_int: Atomic::new(10),
+            ping_timeout: Atomic::new(5),
             use_rle: Atomic::new(true),
             always_ack: Atomic::new(false),
             digests <- super::digest::Digests::new(),
@@ -157,6 +168,16 @@ impl Connection {
         let old = core::mem::replace(&mut *self.link.lock(), link);
         self.sender_wait.wake_all();
         old
+    }
+
+    /// The peer has answered the ping with this number, counted from 1.
+    pub(crate) fn is_answered(&self, number: u32) -> bool {
+        self.pings_answered.load(Acquire).wrapping_sub(number) as i32 >= 0
+    }
+
+    /// A ping waits for its answer.
+    pub(crate) fn awaits_answer(&self) -> bool {
+        !self.is_answered(self.pings_sent.load(Acquire))
     }
 
     /// The volumes as they are now.
@@ -316,6 +337,8 @@ impl Connection {
     pub(crate) fn set_options(&self, net: &NetConf, version: u32) {
         self.max_epoch_size.store(net.max_epoch_size(), Relaxed);
         self.ko_count.store(net.ko_count(), Relaxed);
+        self.ping_int.store(net.ping_int_seconds(), Relaxed);
+        self.ping_timeout.store(net.ping_timeout_deciseconds(), Relaxed);
         self.use_rle.store(net.use_rle(), Relaxed);
         self.always_ack.store(version < 100 && net.protocol() == 3, Relaxed);
     }

@@ -26,13 +26,22 @@ pub(crate) struct Sockets {
     pub(crate) data: Socket,
     pub(crate) meta: Socket,
     pub(crate) resolver: bool,
+    /// Still open: a peer that starts anew shows there.
+    listener: Socket,
 }
 
-/// Addresses and times of one attempt.
+/// Addresses of one attempt. The options are looked at when they are needed: an attempt lasts as long as the peer is away.
 pub(crate) struct Plan {
     pub(crate) own: SocketAddress,
     pub(crate) peer: SocketAddress,
-    pub(crate) net: KBox<NetConf>,
+}
+
+/// The longest socket-check-timeout or ping-timeout a peer may have, and a bit (see [`Sockets::wait_for_peer`]).
+const PEER_CHECK_LIMIT: Jiffies = 32 * HZ;
+
+/// How long the answers of a handshake may take (CO-5).
+fn handshake_timeout(net: &NetConf) -> Jiffies {
+    4 * jiffies_from_deciseconds(net.ping_timeout_deciseconds())
 }
 
 fn wanted(resource: &Resource, thread: &ThisThread) -> bool {
@@ -52,20 +61,20 @@ fn send_first(socket: &Socket, slot: Slot) -> bool {
     socket.send(out.get(..length).unwrap_or(&[]), More::No, &mut || false).is_ok()
 }
 
-fn listen(plan: &Plan) -> Result<Socket, NetError> {
+fn listen(plan: &Plan, net: &NetConf) -> Result<Socket, NetError> {
     let socket = Socket::new(plan.own.family())?;
     socket.prepare();
-    socket.set_buffers(plan.net.sndbuf_bytes(), plan.net.rcvbuf_bytes());
+    socket.set_buffers(net.sndbuf_bytes(), net.rcvbuf_bytes());
     socket.bind(&plan.own)?;
     socket.listen(5)?;
     Ok(socket)
 }
 
-fn connect(plan: &Plan) -> Result<Socket, NetError> {
-    let limit = plan.net.connect_int_seconds() as Jiffies * HZ;
+fn connect(plan: &Plan, net: &NetConf) -> Result<Socket, NetError> {
+    let limit = net.connect_int_seconds() as Jiffies * HZ;
     let socket = Socket::new(plan.peer.family())?;
     socket.prepare();
-    socket.set_buffers(plan.net.sndbuf_bytes(), plan.net.rcvbuf_bytes());
+    socket.set_buffers(net.sndbuf_bytes(), net.rcvbuf_bytes());
     socket.set_send_timeout(limit);
     socket.set_receive_timeout(limit);
     socket.bind(&plan.own.without_port())?;
@@ -73,27 +82,47 @@ fn connect(plan: &Plan) -> Result<Socket, NetError> {
     Ok(socket)
 }
 
+/// Both slots on the way.
+struct Slots {
+    race: Race,
+    data: Option<Socket>,
+    meta: Option<Socket>,
+}
+
+impl Slots {
+    fn put(&mut self, slot: Slot, socket: Socket) {
+        *(if slot == Slot::Data { &mut self.data } else { &mut self.meta }) = Some(socket);
+    }
+
+    /// Forgets what the peer has closed.
+    fn drop_dead(&mut self) {
+        for (slot, place) in [(Slot::Data, &mut self.data), (Slot::Meta, &mut self.meta)] {
+            if !place.as_ref().is_some_and(|socket| socket.is_alive()) {
+                *place = None;
+                self.race.lost(slot);
+            }
+        }
+    }
+}
+
 /// Both sockets, by connecting and listening in turns. Ends when the administrator changes his mind.
 pub(crate) fn establish(resource: &Resource, plan: &Plan, thread: &ThisThread) -> Result<Sockets, NoLink> {
     let name = resource.display_name();
-    let listener = listen(plan).map_err(|error| {
+    let listener = listen(plan, &*resource.net_options().ok_or(NoLink::Again)?).map_err(|error| {
         pr_err!("{}: listening failed: {:?}\n", name, error);
         NoLink::GiveUp
     })?;
-    let handshake = 4 * jiffies_from_deciseconds(plan.net.ping_timeout_deciseconds());
-    let mut race = Race::new();
-    let (mut data, mut meta): (Option<Socket>, Option<Socket>) = (None, None);
-    loop {
+    let mut slots = Slots { race: Race::new(), data: None, meta: None };
+    let net = loop {
         if !wanted(resource, thread) {
             return Err(NoLink::Again);
         }
         thread.flush_signals();
-        match connect(plan) {
-            Ok(socket) => match race.connected() {
-                Some(slot) if send_first(&socket, slot) => {
-                    *(if slot == Slot::Data { &mut data } else { &mut meta }) = Some(socket);
-                }
-                Some(slot) => race.lost(slot),
+        let net = resource.net_options().ok_or(NoLink::Again)?;
+        match connect(plan, &net) {
+            Ok(socket) => match slots.race.connected() {
+                Some(slot) if send_first(&socket, slot) => slots.put(slot, socket),
+                Some(slot) => slots.race.lost(slot),
                 None => {}
             },
             Err(NetError::Failed(error)) if error == EADDRNOTAVAIL_ERROR() => {
@@ -102,27 +131,25 @@ pub(crate) fn establish(resource: &Resource, plan: &Plan, thread: &ThisThread) -
             }
             Err(_) => {}
         }
-        if settled(resource, plan, thread, &mut race, &mut data, &mut meta) {
-            break;
+        if settled(resource, &net, thread, &mut slots) {
+            break net;
         }
-        accept_some(resource, plan, thread, &listener, handshake, &mut race, &mut data, &mut meta);
-        if settled(resource, plan, thread, &mut race, &mut data, &mut meta) {
-            break;
+        accept_some(resource, &net, thread, &listener, &mut slots);
+        if settled(resource, &net, thread, &mut slots) {
+            break net;
         }
-    }
-    let resolver = race.is_resolver();
-    match (data, meta) {
+    };
+    let resolver = slots.race.is_resolver();
+    match (slots.data, slots.meta) {
         (Some(data), Some(meta)) => {
             for (socket, priority) in [(&data, 4), (&meta, 6)] {
                 socket.prepare();
                 socket.set_latency(priority);
             }
-            let timeout = jiffies_from_deciseconds(plan.net.timeout_deciseconds());
-            data.set_send_timeout(handshake);
-            data.set_receive_timeout(handshake);
-            meta.set_send_timeout(timeout);
-            meta.set_receive_timeout(plan.net.ping_int_seconds() as Jiffies * HZ);
-            Ok(Sockets { data, meta, resolver })
+            data.set_send_timeout(handshake_timeout(&net));
+            meta.set_send_timeout(jiffies_from_deciseconds(net.timeout_deciseconds()));
+            meta.set_receive_timeout(net.ping_int_seconds() as Jiffies * HZ);
+            Ok(Sockets { data, meta, resolver, listener })
         }
         _ => Err(NoLink::Again),
     }
@@ -133,48 +160,39 @@ fn EADDRNOTAVAIL_ERROR() -> Error {
     Error::from_errno(-99)
 }
 
-/// Step 3: with both slots filled, waits and looks whether both are alive.
-fn settled(resource: &Resource, plan: &Plan, thread: &ThisThread, race: &mut Race, data: &mut Option<Socket>, meta: &mut Option<Socket>) -> bool {
-    if !race.is_complete() {
+/// Step 3: with both slots filled, waits and looks whether both are alive (CO-3). A peer that sends has done so already, and does not wait for
+/// long: its first packet ends the wait.
+fn settled(resource: &Resource, net: &NetConf, thread: &ThisThread, slots: &mut Slots) -> bool {
+    if !slots.race.is_complete() {
         return false;
     }
-    let check = match plan.net.socket_check_timeout_deciseconds() {
-        0 => plan.net.ping_timeout_deciseconds(),
+    let check = match net.socket_check_timeout_deciseconds() {
+        0 => net.ping_timeout_deciseconds(),
         other => other,
     };
-    crate::kapi::wait::sleep_interruptible(jiffies_from_deciseconds(check));
+    if let Some(data) = &slots.data {
+        data.wait_for_data(jiffies_from_deciseconds(check));
+    }
     if !wanted(resource, thread) {
         return false;
     }
-    for (slot, place) in [(Slot::Data, &mut *data), (Slot::Meta, &mut *meta)] {
-        if !place.as_ref().is_some_and(|socket| socket.is_alive()) {
-            *place = None;
-            race.lost(slot);
-        }
-    }
-    race.is_complete()
+    slots.drop_dead();
+    slots.race.is_complete()
 }
 
 /// Step 4: waits for incoming connections.
-#[allow(clippy::too_many_arguments)]
-fn accept_some(
-    resource: &Resource,
-    plan: &Plan,
-    thread: &ThisThread,
-    listener: &Socket,
-    handshake: Jiffies,
-    race: &mut Race,
-    data: &mut Option<Socket>,
-    meta: &mut Option<Socket>,
-) {
-    let interval = plan.net.connect_int_seconds() as Jiffies * HZ;
+fn accept_some(resource: &Resource, net: &NetConf, thread: &ThisThread, listener: &Socket, slots: &mut Slots) {
+    let interval = net.connect_int_seconds() as Jiffies * HZ;
+    let jitter = interval / 7;
+    let mut wait = if random_u64() & 1 == 0 { interval + jitter } else { interval - jitter };
     loop {
-        let jitter = interval / 7;
-        let wait = if random_u64() & 1 == 0 { interval + jitter } else { interval - jitter };
         listener.set_receive_timeout(wait);
-        let Ok(socket) = listener.accept() else { return };
-        socket.set_receive_timeout(handshake);
-        socket.set_send_timeout(handshake);
+        resource.connection.awaits_peer.store(true, Release);
+        let accepted = listener.accept();
+        resource.connection.awaits_peer.store(false, Release);
+        let Ok(socket) = accepted else { return };
+        socket.set_receive_timeout(handshake_timeout(net));
+        socket.set_send_timeout(handshake_timeout(net));
         let mut head = [0u8; 8];
         let slot = match socket.receive_exact(&mut head).ok().and_then(|()| Header::decode(80, &head).ok()).map(|header| header.command) {
             Some(number) if number == Command::InitialData.number() => Some(Slot::Data),
@@ -184,10 +202,12 @@ fn accept_some(
                 None
             }
         };
+        // What the peer has closed meanwhile did not cross.
+        slots.drop_dead();
         let crossed = match slot {
             Some(slot) => {
-                let outcome = race.accepted(slot);
-                *(if slot == Slot::Data { &mut *data } else { &mut *meta }) = Some(socket);
+                let outcome = slots.race.accepted(slot);
+                slots.put(slot, socket);
                 outcome == Accepted::Replace
             }
             None => true,
@@ -195,6 +215,26 @@ fn accept_some(
         if !crossed || random_u64() & 1 == 0 || !wanted(resource, thread) {
             return;
         }
+        // The peer tosses a coin too. If both wait, not for long, and not equally long.
+        wait = (HZ / 10 + random_u64() as Jiffies % HZ).min(interval);
+    }
+}
+
+impl Sockets {
+    /// Waits for the first packet of a peer that has come to see that both sockets stand. A peer with a much longer socket-check-timeout (or
+    /// ping-timeout) is still busy with that when this node's limit for an answer (CO-5) has passed: ending the connection would only have it
+    /// start anew, and so for ever. So it is waited for as long as both sockets stand, unless it starts anew by itself.
+    fn wait_for_peer(&self, resource: &Resource, limit: Jiffies, thread: &ThisThread) -> Result<(), NoLink> {
+        let deadline = jiffies().wrapping_add(PEER_CHECK_LIMIT);
+        let mut arrived = self.data.wait_for_data(limit);
+        while !arrived && wanted(resource, thread) && crate::kapi::time::is_before(jiffies(), deadline) {
+            self.listener.set_receive_timeout(1);
+            if !self.meta.is_alive() || self.listener.accept().is_ok() {
+                break;
+            }
+            arrived = self.data.wait_for_data(HZ / 2);
+        }
+        if arrived { Ok(()) } else { Err(NoLink::Again) }
     }
 }
 
@@ -216,9 +256,12 @@ fn receive_header(socket: &Socket, version: u32) -> Result<Header, NoLink> {
 }
 
 /// Version and features (section 4).
-pub(crate) fn agree(resource: &Resource, data: &Socket) -> Result<(u32, u32), NoLink> {
+pub(crate) fn agree(resource: &Resource, sockets: &Sockets, net: &NetConf, thread: &ThisThread) -> Result<(u32, u32), NoLink> {
     let name = resource.display_name();
+    let data = &sockets.data;
     send(data, 80, Command::ConnectionFeatures, &Features::OURS.encode())?;
+    sockets.wait_for_peer(resource, handshake_timeout(net), thread)?;
+    data.set_receive_timeout(handshake_timeout(net));
     let header = receive_header(data, 80)?;
     if header.command != Command::ConnectionFeatures.number() || header.length != 72 {
         pr_err!("{}: expected P_CONNECTION_FEATURES of 72 bytes, got {:#06x} of {}\n", name, header.command, header.length);

@@ -8,7 +8,7 @@ use super::receiver::{find, End};
 use super::resource::{Control, Resource};
 use drbd_core::handshake::sync_param::AdoptedProtocol;
 use drbd_core::state::{Conn, Kind, Request};
-use drbd_core::wire::bitmap_transfer::{Sink, Transfer};
+use drbd_core::wire::bitmap_transfer::Transfer;
 use drbd_core::wire::header::header_bytes;
 use drbd_core::wire::params::Protocol;
 use drbd_core::wire::{Command, Header};
@@ -154,18 +154,6 @@ impl Resource {
     }
 }
 
-/// Received bits are ORed into our own.
-struct Merge<'a>(&'a mut drbd_core::bitmap::Bitmap<super::storage::BitmapPages>);
-
-impl Sink for Merge<'_> {
-    fn set(&mut self, first: u64, end: u64) {
-        self.0.set_bits(first, end);
-    }
-    fn or_word(&mut self, index: u64, word: u64) {
-        self.0.or_word(index, word);
-    }
-}
-
 /// A piece of the peer's bitmap.
 pub(crate) fn receive_bitmap(resource: &Arc<Resource>, link: &Link, command: Command, header: &Header) -> Result<(), End> {
     let device = find(resource, header.volume)?;
@@ -188,13 +176,11 @@ pub(crate) fn receive_bitmap(resource: &Arc<Resource>, link: &Link, command: Com
         .volume(device.volume)
         .and_then(|volume| volume.receiving.take())
         .unwrap_or_else(|| Transfer::new(bits, header_bytes(link.version)));
-    let merged = {
-        let mut plane = device.plane.lock();
-        let mut sink = Merge(&mut plane.core.bitmap);
-        match command {
-            Command::Bitmap => transfer.receive_plain(body, &mut sink),
-            _ => transfer.receive_compressed(body, &mut sink),
-        }
+    // Received bits are ORed into our own.
+    let mut sink = super::bitmap_io::Shared(&device);
+    let merged = match command {
+        Command::Bitmap => transfer.receive_plain(body, &mut sink),
+        _ => transfer.receive_compressed(body, &mut sink),
     };
     merged.map_err(|error| {
         pr_err!("drbd{}: bitmap: {:?}\n", device.minor, error);

@@ -67,7 +67,7 @@ impl Resource {
     /// UU-13: the peer says that both disks hold the same. The empty bitmap is on disk before the generation that needs it.
     fn skip_initial_sync(&self, device: &Device, set: Uuids) {
         pr_info!("drbd{}: Accepted new current UUID, preparing to skip initial sync\n", device.minor);
-        device.plane.lock().core.bitmap.fill(false);
+        super::bitmap_io::fill(device, false);
         if self.write_bitmap(device.volume).is_err() {
             return;
         }

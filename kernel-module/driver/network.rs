@@ -127,9 +127,30 @@ pub(super) fn change_options(resource: &Arc<Resource>, net: KBox<NetConf>) -> Re
             publish(&control, index, true);
         }
     }
+    resource.follow_times();
     resource.reconsider_all_limits();
     resource.wake_worker();
     Done::ok()
+}
+
+impl Resource {
+    /// The network options as they are now; `None`: there is no connection configured.
+    pub(crate) fn net_options(&self) -> Option<KBox<NetConf>> {
+        self.control.lock().net.as_ref().and_then(|net| KBox::new(**net, GFP_KERNEL).ok())
+    }
+
+    /// Has the threads of the connection take over the times that are configured now.
+    fn follow_times(&self) {
+        if let (Some(link), Some(net)) = (self.connection.link(), self.net_options()) {
+            let timeout = jiffies_from_deciseconds(net.timeout_deciseconds());
+            link.data.set_send_timeout(timeout);
+            link.meta.set_send_timeout(timeout);
+        }
+        self.wake_ack_receiver();
+        if self.connection.awaits_peer.load(Acquire) {
+            self.signal_receiver();
+        }
+    }
 }
 
 /// What may not change while it is in use.

@@ -112,7 +112,6 @@ fn begin(resource: &Resource) -> Option<Plan> {
     let plan = Plan {
         own: control.own_address?,
         peer: control.peer_address?,
-        net: KBox::new(**control.net.as_ref()?, GFP_KERNEL).ok()?,
     };
     control.cstate = Conn::WFConnection;
     let _ = resource.change_all(&mut control, Request::none().conn(Conn::WFConnection), Kind::Hard);
@@ -122,11 +121,13 @@ fn begin(resource: &Resource) -> Option<Plan> {
 /// Sockets, version, authentication, and our side of the parameter exchange.
 fn connect(resource: &Arc<Resource>, plan: &Plan, thread: &ThisThread) -> Result<Arc<Link>, NoLink> {
     let sockets = establish::establish(resource, plan, thread)?;
-    let (version, features) = establish::agree(resource, &sockets.data)?;
-    if !plan.net.cram_hmac_alg().is_empty() {
-        establish::authenticate(resource, &sockets.data, version, &plan.net)?;
+    // As it is now: the peer may have been away for days.
+    let net = resource.net_options().ok_or(NoLink::Again)?;
+    let (version, features) = establish::agree(resource, &sockets, &net, thread)?;
+    if !net.cram_hmac_alg().is_empty() {
+        establish::authenticate(resource, &sockets.data, version, &net)?;
     }
-    sockets.data.set_send_timeout(jiffies_from_deciseconds(plan.net.timeout_deciseconds()));
+    sockets.data.set_send_timeout(jiffies_from_deciseconds(net.timeout_deciseconds()));
     sockets.data.set_receive_timeout(Jiffies::MAX);
     pr_info!("{}: Handshake successful: agreed protocol version {} (features {:#x})\n", resource.display_name(), version, features);
     let link = Link { data: into_arc(sockets.data)?, meta: into_arc(sockets.meta)?, version, features, resolver: sockets.resolver };
@@ -141,6 +142,9 @@ fn into_arc(socket: Socket) -> Result<Arc<Socket>, NoLink> {
 
 /// The connected phase: starts the ack receiver, reads packets.
 fn serve(resource: &Arc<Resource>, link: &Arc<Link>, thread: &ThisThread) {
+    let connection = &resource.connection;
+    connection.ping_wanted.store(false, Release);
+    connection.pings_answered.store(connection.pings_sent.load(Acquire), Release);
     let (for_acks, link_for_acks) = (resource.clone(), link.clone());
     let acks = KThread::spawn(fmt!("drbd_a_{}", resource.display_name()), move |thread| {
         super::ack_receiver::run(&for_acks, &link_for_acks, thread)

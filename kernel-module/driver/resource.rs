@@ -246,8 +246,12 @@ impl Resource {
 
     /// The thread that receives acknowledgements runs.
     pub(crate) fn set_ack_receiver(&self, thread: TaskRef) {
+        let asked = self.connection.ping_wanted.load(Acquire) || self.connection.awaits_answer();
         self.threads.lock().acks = Some(thread);
         self.follow_cpu_mask();
+        if asked {
+            self.wake_ack_receiver();
+        }
     }
 
     /// Lets the threads run where cpu-mask says; on every processor without a mask, or if the machine has none of those in it.
@@ -279,6 +283,20 @@ impl Resource {
         }
         if let Some(thread) = &self.threads.lock().receiver {
             thread.request_stop();
+        }
+    }
+
+    /// Has the receiver look at the options again, if it waits.
+    pub(crate) fn signal_receiver(&self) {
+        if let Some(thread) = &self.threads.lock().receiver {
+            thread.signal();
+        }
+    }
+
+    /// Has the ack receiver look at what it has to do beside receiving: a ping, other times.
+    pub(crate) fn wake_ack_receiver(&self) {
+        if let Some(task) = &self.threads.lock().acks {
+            task.signal();
         }
     }
 

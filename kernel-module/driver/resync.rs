@@ -6,7 +6,8 @@ use super::helper::{self, Event};
 use super::prelude::*;
 use super::resource::{Control, Resource};
 use drbd_core::engine::volume_peer::Begin;
-use drbd_core::resync::{next_request, Limits};
+use drbd_core::bitmap::pieces;
+use drbd_core::resync::{next_request_before, Limits};
 use drbd_core::state::vector::word;
 use drbd_core::state::{Conn, Disk, Kind, Request, State};
 use drbd_core::wire::params::max_bio_bytes;
@@ -182,7 +183,9 @@ impl Resource {
         while asked < blocks && self.may_ask() {
             let max_bytes = largest.min((blocks - asked).saturating_mul(4096));
             let limits = Limits { max_bytes, thin_bytes: manner.thin_bytes };
-            let range = next_request(&device.plane.lock().core.bitmap, cursor, limits);
+            let bits = device.plane.lock().core.bitmap.bits();
+            let range = pieces(cursor, bits, super::bitmap_io::LOOK_PAGES)
+                .find_map(|(from, end)| next_request_before(&device.plane.lock().core.bitmap, from, end, limits));
             let Some(range) = range else {
                 if wrapped {
                     break;

@@ -162,10 +162,10 @@ impl Resource {
         }
         // What has been written is acknowledged first, so that the answer says the peer knows of it.
         super::ack_receiver::send_acks(self);
-        let seen = self.connection.pings_answered.load(Acquire);
-        self.connection.ping_wanted.store(true, Release);
-        super::ack_receiver::send_ping(self);
-        let answered = || self.connection.pings_answered.load(Acquire) != seen || self.connection.link().is_none();
+        let number = super::ack_receiver::send_ping(self);
+        // It may have settled down to wait for ping-int: from here on ping-timeout counts.
+        self.wake_ack_receiver();
+        let answered = || self.connection.is_answered(number) || self.connection.link().is_none();
         self.connection.ping_wait.wait_interruptible_timeout(10 * HZ, answered);
     }
 }

@@ -12,7 +12,7 @@ use super::queue::{Item, Outgoing, ProtocolUpdate};
 use super::resource::Resource;
 use drbd_core::engine::request::Flags;
 use drbd_core::engine::table::{Entry, Operation};
-use drbd_core::wire::bitmap_transfer::{Source, Transfer};
+use drbd_core::wire::bitmap_transfer::Transfer;
 use drbd_core::wire::packet::{data_flags, encode_barrier, BlockRange, BlockRequest, Data, Discard, SYNCER_ID};
 use drbd_core::wire::params::features;
 use drbd_core::wire::{Command, Header};
@@ -331,11 +331,7 @@ impl Sender<'_> {
         let mut transfer = Transfer::new(device.plane.lock().core.bitmap.bits(), header);
         let compress = self.connection.use_rle.load(Relaxed) && self.link.version >= 90;
         loop {
-            let piece = {
-                let plane = device.plane.lock();
-                transfer.next_piece(&Bits(&plane.core.bitmap), compress, page.bytes_mut())
-            };
-            let Some(piece) = piece else { break };
+            let Some(piece) = transfer.next_piece(&super::bitmap_io::Shared(&device), compress, page.bytes_mut()) else { break };
             let mut out = [0u8; 64];
             let head = self.header(volume, piece.command, piece.length as u32, &mut out);
             let more = if piece.length > 0 { More::Yes } else { More::No };
@@ -352,28 +348,14 @@ impl Sender<'_> {
     }
 }
 
-/// The bitmap as a source of runs and words.
-struct Bits<'a>(&'a drbd_core::bitmap::Bitmap<super::storage::BitmapPages>);
-
-impl Source for Bits<'_> {
-    fn bits(&self) -> u64 {
-        self.0.bits()
-    }
-    fn run(&self, from: u64) -> Option<(u64, bool)> {
-        self.0.run(from)
-    }
-    fn word(&self, index: u64) -> u64 {
-        self.0.word(index)
-    }
-}
-
 impl Resource {
     /// Decides, when a send has blocked for the time-out, whether to go on: until ko-count runs out (behaviour.md TO-2).
     pub(crate) fn patience(&self) -> impl FnMut() -> bool + '_ {
         let mut left = self.connection.ko_count.load(Relaxed);
         let forever = left == 0;
         move || {
-            self.connection.ping_wanted.store(true, Relaxed);
+            self.connection.ping_wanted.store(true, Release);
+            self.wake_ack_receiver();
             left = left.saturating_sub(1);
             forever || left > 0
         }

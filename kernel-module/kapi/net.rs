@@ -383,6 +383,17 @@ impl Socket {
         self.ahead.lock().len() >= bytes || !matches!(self.receive_with(&mut probe, x::MSG_DONTWAIT | x::MSG_PEEK), Err(NetError::TimedOut))
     }
 
+    /// Waits until something has come, or the connection has ended; at most `ticks`, and until a signal. False: neither. For the thread that
+    /// receives; the receive time-out has to be set anew.
+    pub(crate) fn wait_for_data(&self, ticks: Jiffies) -> bool {
+        if self.ahead.lock().len() > 0 {
+            return true;
+        }
+        self.set_receive_timeout(ticks.max(1));
+        let mut probe = [0u8; 1];
+        !matches!(self.receive_with(&mut probe, x::MSG_PEEK), Err(NetError::TimedOut | NetError::Interrupted))
+    }
+
     /// Ends both directions; wakes whoever blocks on the socket.
     pub(crate) fn shutdown(&self) {
         // SAFETY: the socket is alive.

@@ -286,6 +286,12 @@ unsafe impl Send for TaskRef {}
 unsafe impl Sync for TaskRef {}
 
 impl TaskRef {
+    /// Like [`KThread::signal`].
+    pub(crate) fn signal(&self) {
+        // SAFETY: the task is counted; a thread that has ended gets none.
+        unsafe { b::send_sig(WAKE_SIGNAL, self.task.as_ptr(), 1) };
+    }
+
     /// Restricts the thread to the processors of `mask`. EINVAL if none of them is usable. Process context.
     pub(crate) fn set_cpu_mask(&self, mask: &CpuMask) -> Result {
         // SAFETY: the task is counted; the mask is a full `cpumask`.

@@ -47,6 +47,7 @@ fn options() -> Result<()> {
     let mut pair = Pair::synced(&bed(), &options)?;
     disk(&mut pair)?;
     net(&mut pair)?;
+    times(&mut pair)?;
     resource(&mut pair)?;
     // a node whose log was changed while it ran loses nothing when its power goes
     scribble(&mut pair.a, "/dev/drbd0", 3000, 40)?;
@@ -157,6 +158,40 @@ fn net(pair: &mut Pair) -> Result<()> {
     }
     refuses(a, "net-options 10.0.0.1:7788 10.0.0.9:7788 --timeout=50", 10, "(162)")?;
     Ok(())
+}
+
+/// Times and secrets count from the moment they are changed, also for a node that waits for its peer; and nodes with very different times
+/// connect (of the C driver neither does).
+fn times(pair: &mut Pair) -> Result<()> {
+    const OF: &str = "net-options 10.0.0.1:7788 10.0.0.2:7788";
+    // the connection was made with 3 s and 0.9 s
+    pair.b.ok("drbdsetup net-options 10.0.0.2:7788 10.0.0.1:7788 --ping-int=120 --ping-timeout=300")?;
+    takes(&mut pair.a, &format!("{OF} --ping-int=120 --ping-timeout=300"), &["ping-int 120;", "ping-timeout 300;"])?;
+    pair.b.freeze(true)?;
+    pair.a.ok("sleep 6; grep -q cs:Connected /proc/drbd")?;
+    pair.a.ok(&format!("drbdsetup {OF} --ping-int=1 --ping-timeout=5"))?;
+    pair.a.wait_for(20, "cat /proc/drbd", "cs:WFConnection")?;
+    pair.b.freeze(false)?;
+    pair.wait_synced(60)?;
+    // while it waits, a node is told of a secret and of another pace
+    pair.b.ok("drbdadm disconnect r0")?;
+    pair.a.wait_for(20, "cat /proc/drbd", "cs:WFConnection")?;
+    pair.a.ok(&format!("drbdsetup {OF} --cram-hmac-alg=sha1 --shared-secret=given-later --connect-int=2 --ping-timeout=100"))?;
+    let change = "s/ping-timeout [0-9]*;/ping-timeout 5; cram-hmac-alg sha1; shared-secret given-later;/";
+    pair.b.ok(&format!("cp /etc/drbd.conf /tmp/; sed -i '{change}' /etc/drbd.conf; drbdadm connect r0"))?;
+    pair.wait_synced(30)?;
+    // the other way round: the node with the short times was there first
+    pair.a.ok("drbdadm disconnect r0")?;
+    let change = "s/ping-timeout [0-9]*;/ping-timeout 5; socket-check-timeout 120; cram-hmac-alg sha1; shared-secret given-later;/";
+    pair.a.ok(&format!("cp /etc/drbd.conf /tmp/; sed -i '{change}' /etc/drbd.conf; drbdadm connect r0"))?;
+    pair.wait_synced(30)?;
+    for node in [&mut pair.a, &mut pair.b] {
+        node.ok("cp /tmp/drbd.conf /etc/; drbdadm disconnect r0")?;
+    }
+    for node in [&mut pair.a, &mut pair.b] {
+        node.ok("drbdadm connect r0")?;
+    }
+    pair.wait_synced(30)
 }
 
 fn resource(pair: &mut Pair) -> Result<()> {

@@ -16,6 +16,17 @@ pub const fn pages_for_bits(bits: u64) -> usize {
     bits.div_ceil(BITS_PER_PAGE) as usize
 }
 
+/// Cuts bits `first..end` at every `pages` pages: who changes or looks at many pages under a lock lets go of it in between.
+pub fn pieces(first: u64, end: u64, pages: u64) -> impl Iterator<Item = (u64, u64)> {
+    let size = pages.max(1).saturating_mul(BITS_PER_PAGE);
+    let mut at = first;
+    core::iter::from_fn(move || {
+        let from = at;
+        at = (from / size).saturating_add(1).saturating_mul(size).min(end);
+        (from < end).then_some((from, at))
+    })
+}
+
 const fn sectors_of(size_bytes: u64) -> u64 {
     size_bytes.div_ceil(512)
 }
@@ -53,6 +64,14 @@ mod tests {
         assert_eq!(covered(7, 1024, 800), (1, 1));
         assert_eq!(covered(7, 9 * 512, 800), (1, 2));
         assert_eq!(covered(8, 4096, 800), (1, 2));
+    }
+
+    #[test]
+    fn pieces_join_to_the_whole_and_are_cut_at_pages() {
+        let cut = |first, end| pieces(first, end, 2).collect::<Vec<_>>();
+        assert_eq!(cut(5, 3 * BITS_PER_PAGE), [(5, 2 * BITS_PER_PAGE), (2 * BITS_PER_PAGE, 3 * BITS_PER_PAGE)]);
+        assert_eq!(cut(2 * BITS_PER_PAGE, 2 * BITS_PER_PAGE + 1), [(2 * BITS_PER_PAGE, 2 * BITS_PER_PAGE + 1)]);
+        assert_eq!((cut(7, 7), cut(9, 7)), (vec![], vec![]));
     }
 
     #[test]

@@ -8,5 +8,5 @@
 pub mod arithmetic;
 mod paged;
 
-pub use arithmetic::{bits_for_sectors, BITS_PER_PAGE, SECTORS_PER_BIT};
+pub use arithmetic::{bits_for_sectors, pieces, BITS_PER_PAGE, SECTORS_PER_BIT};
 pub use paged::{Bitmap, NoMemory, PageStore, PageView, Words};

@@ -135,7 +135,7 @@ impl<P: PageStore> Bitmap<P> {
     /// Any block the range touches is out of sync.
     pub fn any_set(&self, sector: u64, size_bytes: u32) -> bool {
         let (first, end) = touched(sector, u64::from(size_bytes), self.bits);
-        self.next_set(first).is_some_and(|bit| bit < end)
+        self.next_before(first, end, true).is_some()
     }
 
     /// Sets bits `first..end`; returns how many were clear.
@@ -225,8 +225,14 @@ impl<P: PageStore> Bitmap<P> {
     }
 
     fn next(&self, from: u64, set: bool) -> Option<u64> {
+        self.next_before(from, self.bits, set)
+    }
+
+    /// The first set (or clear) bit of `from..end`. Takes a look at each page on the way.
+    pub fn next_before(&self, from: u64, end: u64, set: bool) -> Option<u64> {
+        let end = end.min(self.bits);
         let mut bit = from;
-        while bit < self.bits {
+        while bit < end {
             let page = (bit / BITS_PER_PAGE) as usize;
             let start = page as u64 * BITS_PER_PAGE;
             let found = match self.pages.view(page) {
@@ -235,7 +241,7 @@ impl<P: PageStore> Bitmap<P> {
                 PageView::Present(words) => next_in(words, (bit - start) as u32, set).map(|found| start + u64::from(found)),
             };
             if let Some(found) = found {
-                return (found < self.bits).then_some(found);
+                return (found < end).then_some(found);
             }
             bit = start + BITS_PER_PAGE;
         }
@@ -244,12 +250,18 @@ impl<P: PageStore> Bitmap<P> {
 
     /// Length of the run of equal bits that starts at `from`, and their value; `None` at the end.
     pub fn run(&self, from: u64) -> Option<(u64, bool)> {
-        if from >= self.bits {
+        self.run_before(from, self.bits)
+    }
+
+    /// The same of what lies before `end`.
+    pub fn run_before(&self, from: u64, end: u64) -> Option<(u64, bool)> {
+        let end = end.min(self.bits);
+        if from >= end {
             return None;
         }
-        let value = self.next_set(from) == Some(from);
-        let end = self.next(from, !value).unwrap_or(self.bits);
-        Some((end - from, value))
+        let value = self.next_before(from, from + 1, true).is_some();
+        let stop = self.next_before(from, end, !value).unwrap_or(end);
+        Some((stop - from, value))
     }
 
     /// Word `index` of the whole bitmap (64 bits, bit 0 first); padding is zero.
@@ -289,7 +301,7 @@ impl<P: PageStore> Bitmap<P> {
         set
     }
 
-    /// Sets or clears every bit.
+    /// Sets or clears every bit. Takes long with many pages: who holds a lock goes by [`pieces`](super::arithmetic::pieces).
     pub fn fill(&mut self, set: bool) {
         let bits = self.bits;
         if set {
@@ -371,7 +383,12 @@ impl<P: PageStore> Bitmap<P> {
 
     /// The first page at or after `from` that differs from the disk.
     pub fn next_dirty_page(&self, from: usize) -> Option<usize> {
-        (from..self.page_count()).find(|&index| self.pages.is_dirty(index))
+        self.next_dirty_page_before(from, self.page_count())
+    }
+
+    /// The same of the pages before `end`.
+    pub fn next_dirty_page_before(&self, from: usize, end: usize) -> Option<usize> {
+        (from..self.page_count().min(end)).find(|&index| self.pages.is_dirty(index))
     }
 
     /// Page `index` is about to be written: what changes from now on makes it dirty again.

@@ -29,11 +29,15 @@ pub struct Range {
 /// The next range at or after bit `from`: adjacent set bits, grown by powers of two as far as the alignment of the start allows.
 /// `None`: no set bit is left there.
 pub fn next_request<P: PageStore>(bitmap: &Bitmap<P>, from: u64, limits: Limits) -> Option<Range> {
-    let first = bitmap.next_set(from)?;
-    let run = bitmap.run(first).map_or(1, |(length, _)| length);
+    next_request_before(bitmap, from, bitmap.bits(), limits)
+}
+
+/// The same for a start before bit `end`.
+pub fn next_request_before<P: PageStore>(bitmap: &Bitmap<P>, from: u64, end: u64, limits: Limits) -> Option<Range> {
+    let first = bitmap.next_before(from, end, true)?;
     let most = u64::from(limits.max_bytes / 4096).max(1);
     let extent_end = (first / EXTENT_BITS + 1) * EXTENT_BITS;
-    let available = run.min(most).min(extent_end - first);
+    let available = bitmap.run_before(first, extent_end.min(first.saturating_add(most))).map_or(1, |(length, _)| length);
     let mut count = 1u64;
     while count < available {
         if limits.thin_bytes != 0 && count * 4096 == u64::from(limits.thin_bytes) {

@@ -4,7 +4,7 @@
 use super::rle::{BitReader, BitWriter};
 use super::{check_length, Command, WireError};
 
-/// Read access to the bits being sent.
+/// Read access to the bits being sent. They may change between two calls.
 pub trait Source {
     /// Number of bits.
     fn bits(&self) -> u64;
@@ -96,12 +96,15 @@ impl Transfer {
         let (head, rest) = out.get_mut(..room)?.split_first_mut()?;
         let mut writer = BitWriter::new(rest);
         let mut position = self.position;
-        let first_is_set = source.run(position)?.1;
-        while let Some((run, _)) = source.run(position).filter(|_| position < self.bits) {
-            if !writer.put_run(run) {
-                break;
-            }
+        let (mut run, first_is_set) = source.run(position)?;
+        let mut value = first_is_set;
+        while writer.put_run(run) {
             position += run;
+            // The bits may change between two looks. A run of the value before would count as its opposite: it begins the next packet.
+            match source.run(position).filter(|_| position < self.bits) {
+                Some((next, is_set)) if is_set != value => (run, value) = (next, is_set),
+                _ => break,
+            }
         }
         let (bytes, unused) = writer.finish();
         if position - self.position < bytes as u64 * 8 {
@@ -234,5 +237,43 @@ mod tests {
         }
         let alternating = Bits((0..70_000).map(|bit| bit % 2 == 0).collect());
         assert_eq!(transfer(&alternating, true, 16)[0].0, Command::Bitmap, "alternating bits fall back to plain");
+    }
+
+    /// Flips the bit behind each run that it tells of, so that the next run has the value of the one before.
+    struct Restless(core::cell::RefCell<Bits>);
+
+    impl Source for Restless {
+        fn bits(&self) -> u64 {
+            self.0.borrow().bits()
+        }
+        fn run(&self, from: u64) -> Option<(u64, bool)> {
+            let (length, value) = self.0.borrow().run(from)?;
+            if let Some(next) = self.0.borrow_mut().0.get_mut((from + length) as usize) {
+                *next = value;
+            }
+            Some((length, value))
+        }
+        fn word(&self, index: u64) -> u64 {
+            self.0.borrow().word(index)
+        }
+    }
+
+    #[test]
+    fn what_is_set_all_the_time_arrives_however_the_bits_around_it_change() {
+        let bits: Vec<bool> = (0..60_000).map(|bit| bit / 500 % 2 == 1 || bit % 7919 == 0).collect();
+        let source = Restless(core::cell::RefCell::new(Bits(bits.clone())));
+        let mut target = Bits(vec![false; bits.len()]);
+        let (mut sender, mut receiver) = (Transfer::new(source.bits(), 16), Transfer::new(source.bits(), 16));
+        let mut buffer = [0u8; 4096];
+        while let Some(piece) = sender.next_piece(&source, true, &mut buffer) {
+            let payload = &buffer[..piece.length];
+            match piece.command {
+                Command::Bitmap => receiver.receive_plain(payload, &mut target).unwrap(),
+                _ => receiver.receive_compressed(payload, &mut target).unwrap(),
+            }
+        }
+        assert!(receiver.is_complete());
+        let after = source.0.into_inner();
+        assert!((0..bits.len()).all(|bit| target.0[bit] || !bits[bit] || !after.0[bit]), "a bit was lost");
     }
 }
