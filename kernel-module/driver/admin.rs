@@ -311,10 +311,12 @@ fn for_device(registry: &Arc<Registry>, message: &Message<'_>, device: &Arc<Devi
         return Ok(Done { code: ret::NO_ERROR, payload: status::minor_status(device, message.may_see_secrets) });
     }
     if message.command == command::GET_TIMEOUT_TYPE {
-        let outdated = resource.control.lock().volume(device.volume).is_some_and(|volume| volume.state.pdsk == Disk::Outdated);
+        let kind = resource.control.lock().volume(device.volume).map_or(0, |volume| {
+            drbd_core::state::attach::waiting_time(volume.state.pdsk, volume.ran_degraded)
+        });
         let payload = status::encode(|writer| {
             let open = writer.begin_reply(container::TIMEOUT_PARMS);
-            writer.u32(1, if outdated { 2 } else { 0 });
+            writer.u32(1, kind);
             writer.end(open);
         });
         return Ok(Done { code: ret::NO_ERROR, payload });

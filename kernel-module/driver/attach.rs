@@ -321,6 +321,7 @@ impl Resource {
         let pdsk = if peer_outdated { Disk::Outdated } else { Disk::DUnknown };
         volume.found = Some((disk, pdsk));
         volume.log_suspended = full && !connected;
+        volume.ran_degraded = drbd_core::state::attach::ran_degraded(found.flags, volume.state.role);
         let primary = volume.state.role == Role::Primary;
         if let Some(attached) = volume.disk.as_mut() {
             attached.uuids.set_primary(primary);

@@ -46,7 +46,8 @@ impl Resource {
             packet.and_then(|packet| Ok(packets.push(packet, GFP_KERNEL)?)).map_err(|_| NoLink::Again)
         };
         put(super::packets::protocol(version, &net, discard, control.dry_run))?;
-        for volume in control.volumes.iter() {
+        for volume in control.volumes.iter_mut() {
+            volume.ran_degraded = false;
             put(super::packets::sync_param(version, volume, &net))?;
             put(super::packets::sizes(version, features, volume))?;
             if volume.state.disk >= drbd_core::state::Disk::Negotiating {

@@ -28,6 +28,8 @@ pub(crate) struct Volume {
     pub(crate) uuid_pending: bool,
     /// A new current UUID is due when I/O is resumed without the peer (UU-7).
     pub(crate) uuid_deferred: bool,
+    /// The node ran without its peer when it went down (AT-7); until the next connection.
+    pub(crate) ran_degraded: bool,
     /// Times the volume got connected (FE-5).
     pub(crate) connects: u32,
     /// Since when the peer has everything it was sent, in the state Ahead: jiffies.
@@ -108,6 +110,7 @@ impl Volume {
             pending_change: None,
             uuid_pending: false,
             uuid_deferred: false,
+            ran_degraded: false,
             connects: 0,
             failure_untold: false,
             caught_up_at: None,

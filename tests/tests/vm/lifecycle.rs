@@ -140,11 +140,13 @@ fn power_cut() -> Result<()> {
         .and_then(|t| t.split(|c: char| !c.is_ascii_digit()).next()?.parse::<u64>().ok())
         .unwrap_or_else(|| dump.matches("FF").count() as u64 * 8);
     ensure!(bits >= 28, "only {bits} bits set after apply-al:\n{dump}");
+    // AT-7: a node that was alone before waits for the time meant for that, until it has been connected
+    const WAIT: &str = "drbdsetup wait-connect 0 --wfc-timeout=300 --degr-wfc-timeout=1 --outdated-wfc-timeout=1";
+    pair.a.ok("modprobe drbd && drbdadm up r0")?;
+    pair.a.exits(5, WAIT)?;
     // the survivor of the pair gets all of it
     pair.b.boot()?;
-    for node in [&mut pair.a, &mut pair.b] {
-        node.ok("modprobe drbd && drbdadm up r0")?;
-    }
+    pair.b.ok("modprobe drbd && drbdadm up r0")?;
     pair.wait_synced(60)?;
     pair.compare_disks()?;
     pair.finish()

@@ -30,6 +30,15 @@ pub fn ran_degraded(md_flags: u32, role: Role) -> bool {
     role != Role::Primary && md_flags & flags::PRIMARY != 0 && md_flags & flags::CONNECTED == 0
 }
 
+/// Which time user space waits for the connection (behaviour.md 10.1): 0 wfc-timeout, 1 degr-wfc-timeout, 2 outdated-wfc-timeout.
+pub const fn waiting_time(pdsk: Disk, ran_degraded: bool) -> u32 {
+    match (pdsk, ran_degraded) {
+        (Disk::Outdated, _) => 2,
+        (_, true) => 1,
+        _ => 0,
+    }
+}
+
 /// AT-8: every block counts as out of sync, the bitmap on disk is not read.
 pub const fn sets_all_bits(md_flags: u32, crashed_primary: bool) -> bool {
     md_flags & flags::FULL_SYNC != 0 || (crashed_primary && md_flags & flags::AL_DISABLED != 0)
