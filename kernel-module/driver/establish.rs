@@ -70,15 +70,27 @@ fn listen(plan: &Plan, net: &NetConf) -> Result<Socket, NetError> {
     Ok(socket)
 }
 
-fn connect(plan: &Plan, net: &NetConf) -> Result<Socket, NetError> {
+/// Why an attempt to reach the peer failed (CO-4).
+enum Unreached {
+    /// The own side cannot do it: no socket, or not from the own address.
+    Own(NetError),
+    /// Nobody answers: try again.
+    Peer,
+}
+
+fn connect(plan: &Plan, net: &NetConf) -> Result<Socket, Unreached> {
     let limit = net.connect_int_seconds() as Jiffies * HZ;
-    let socket = Socket::new(plan.peer.family())?;
+    let own = |error| match error {
+        NetError::Failed(_) => Unreached::Own(error),
+        _ => Unreached::Peer,
+    };
+    let socket = Socket::new(plan.peer.family()).map_err(own)?;
     socket.prepare();
     socket.set_buffers(net.sndbuf_bytes(), net.rcvbuf_bytes());
     socket.set_send_timeout(limit);
     socket.set_receive_timeout(limit);
-    socket.bind(&plan.own.without_port())?;
-    socket.connect(&plan.peer)?;
+    socket.bind(&plan.own.without_port()).map_err(own)?;
+    socket.connect(&plan.peer).map_err(|_| Unreached::Peer)?;
     Ok(socket)
 }
 
@@ -125,11 +137,11 @@ pub(crate) fn establish(resource: &Resource, plan: &Plan, thread: &ThisThread) -
                 Some(slot) => slots.race.lost(slot),
                 None => {}
             },
-            Err(NetError::Failed(error)) if error == EADDRNOTAVAIL_ERROR() => {
-                pr_err!("{}: cannot bind to the own address: {:?}\n", name, error);
+            Err(Unreached::Own(error)) => {
+                pr_err!("{}: no socket from the own address: {:?}\n", name, error);
                 return Err(NoLink::GiveUp);
             }
-            Err(_) => {}
+            Err(Unreached::Peer) => {}
         }
         if settled(resource, &net, thread, &mut slots) {
             break net;
@@ -153,11 +165,6 @@ pub(crate) fn establish(resource: &Resource, plan: &Plan, thread: &ThisThread) -
         }
         _ => Err(NoLink::Again),
     }
-}
-
-#[allow(non_snake_case)]
-fn EADDRNOTAVAIL_ERROR() -> Error {
-    Error::from_errno(-99)
 }
 
 /// Step 3: with both slots filled, waits and looks whether both are alive (CO-3). A peer that sends has done so already, and does not wait for

@@ -12,6 +12,7 @@ use super::queue::{Item, Outgoing, ProtocolUpdate};
 use super::resource::Resource;
 use drbd_core::engine::request::Flags;
 use drbd_core::engine::table::{Entry, Operation};
+use drbd_core::state::Conn;
 use drbd_core::wire::bitmap_transfer::Transfer;
 use drbd_core::wire::packet::{data_flags, encode_barrier, BlockRange, BlockRequest, Data, Discard, SYNCER_ID};
 use drbd_core::wire::params::features;
@@ -126,6 +127,9 @@ impl Sender<'_> {
                 pr_info!("{}: sending failed: {:?}\n", self.resource.display_name(), error);
             }
             self.broken = true;
+            if error == NetError::TimedOut {
+                self.resource.give_up_connection(Conn::Timeout); // TO-2
+            }
             self.link.data.shutdown();
             self.link.meta.shutdown();
         }
@@ -357,6 +361,9 @@ impl Resource {
             self.connection.ping_wanted.store(true, Release);
             self.wake_ack_receiver();
             left = left.saturating_sub(1);
+            if !forever {
+                pr_err!("{}: sending has blocked for the time-out, ko = {}\n", self.display_name(), left);
+            }
             forever || left > 0
         }
     }

@@ -91,14 +91,20 @@ impl Resource {
         if !over(queued_at) || !over(device.connected_at.load(Relaxed)) {
             return;
         }
+        if self.control.lock().volume(device.volume).is_some_and(|volume| volume.state.conn >= Conn::Connected) {
+            pr_warn!("drbd{}: Remote failed to finish a request within ko-count * timeout, {} s\n", device.minor, limit / HZ);
+            self.give_up_connection(Conn::Timeout);
+        }
+    }
+
+    /// Ends the connection for this reason, one of the states Timeout to ProtocolError; it will be made anew. Process context.
+    pub(crate) fn give_up_connection(&self, conn: Conn) {
         let mut control = self.control.lock();
-        let connected = control.volume(device.volume).is_some_and(|volume| volume.state.conn >= Conn::Connected);
-        if !connected || control.cstate != Conn::WFReportParams {
+        if control.cstate != Conn::WFReportParams {
             return;
         }
-        pr_warn!("drbd{}: Remote failed to finish a request within ko-count * timeout, {} s\n", device.minor, limit / HZ);
-        control.cstate = Conn::Timeout;
-        let _ = self.change_all(&mut control, Request::none().conn(Conn::Timeout), Kind::Hard);
+        control.cstate = conn;
+        let _ = self.change_all(&mut control, Request::none().conn(conn), Kind::Hard);
         drop(control);
         self.changed.wake_all();
         if let Some(link) = self.connection.link() {
