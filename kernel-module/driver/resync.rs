@@ -258,14 +258,13 @@ impl Resource {
 
     fn finish_target(self: &Arc<Self>, number: u16) {
         self.ping_peer(); // TO-4
-        let failed = self.control.lock().volume(number).map_or(0, |volume| volume.resync.failed_bits);
-        if failed == 0 {
-            self.finish_target_uuids(number);
-        }
         let mut control = self.control.lock();
         let Some(index) = control.index(number) else { return };
-        if control.volumes.get(index).is_none_or(|volume| volume.state.conn != Conn::SyncTarget) {
-            return;
+        // The connection may have been lost meanwhile: then nothing has ended.
+        let Some(volume) = control.volumes.get_mut(index).filter(|volume| volume.state.conn == Conn::SyncTarget) else { return };
+        let failed = volume.resync.failed_bits;
+        if failed == 0 {
+            super::worker::finish_target_uuids(volume);
         }
         let disk = if failed == 0 { Disk::UpToDate } else { Disk::Inconsistent };
         if let Some(volume) = control.volumes.get(index) {

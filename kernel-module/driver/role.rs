@@ -166,6 +166,7 @@ impl Resource {
         // It may have settled down to wait for ping-int: from here on ping-timeout counts.
         self.wake_ack_receiver();
         let answered = || self.connection.is_answered(number) || self.connection.link().is_none();
-        self.connection.ping_wait.wait_interruptible_timeout(10 * HZ, answered);
+        let limit = 10 * HZ + 2 * jiffies_from_deciseconds(self.connection.ping_timeout.load(Relaxed));
+        self.connection.ping_wait.wait_interruptible_timeout(limit, answered);
     }
 }

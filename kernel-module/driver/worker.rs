@@ -299,20 +299,6 @@ impl Resource {
         }
     }
 
-    /// UU-11: the end of a resync as target.
-    pub(crate) fn finish_target_uuids(&self, number: u16) {
-        let mut control = self.control.lock();
-        let Some(volume) = control.volume(number) else { return };
-        let primary = volume.state.role == Role::Primary;
-        let source = volume.peer_uuids.map(|known| Uuids::from_array(known.uuids));
-        if let (Some(disk), Some(source)) = (volume.disk.as_mut(), source) {
-            disk.uuids.finish_as_target(&source, primary);
-            volume.effective_uuid = disk.uuids.current;
-            let own = disk.uuids.to_array();
-            volume.peer_uuids = volume.peer_uuids.map(|known| UuidsPacket { uuids: own, ..known });
-        }
-    }
-
     /// The end of a resync as source.
     pub(crate) fn finish_source_uuids(&self, number: u16) {
         let mut control = self.control.lock();
@@ -322,5 +308,17 @@ impl Resource {
             let own = disk.uuids.to_array();
             volume.peer_uuids = volume.peer_uuids.map(|known| UuidsPacket { uuids: own, ..known });
         }
+    }
+}
+
+/// UU-11: the end of a resync as target.
+pub(super) fn finish_target_uuids(volume: &mut super::volume::Volume) {
+    let primary = volume.state.role == Role::Primary;
+    let source = volume.peer_uuids.map(|known| Uuids::from_array(known.uuids));
+    if let (Some(disk), Some(source)) = (volume.disk.as_mut(), source) {
+        disk.uuids.finish_as_target(&source, primary);
+        volume.effective_uuid = disk.uuids.current;
+        let own = disk.uuids.to_array();
+        volume.peer_uuids = volume.peer_uuids.map(|known| UuidsPacket { uuids: own, ..known });
     }
 }
