@@ -69,7 +69,7 @@ impl Resource {
             return Err(NoLink::Again);
         }
         if let Some(net) = control.net.as_mut() {
-            net.clear_one_shots();
+            net.clear_one_shot();
         }
         control.cstate = Conn::WFReportParams;
         let _ = self.change_all(&mut control, Request::none().conn(Conn::WFReportParams), Kind::Hard);

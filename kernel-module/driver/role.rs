@@ -100,7 +100,7 @@ impl Resource {
             if primary {
                 control.discard_my_data = false;
                 if let Some(net) = control.net.as_mut() {
-                    net.clear_one_shots();
+                    net.clear_one_shot();
                 }
             }
             if let Some(volume) = control.volume(number) {

@@ -384,10 +384,10 @@ impl NetConf {
         socket_check_timeout_deciseconds: u32 = 34;
     }
 
-    /// Forgets the one-shot options (CO-6).
-    pub fn clear_one_shots(&mut self) {
+    /// Forgets discard-my-data, which holds for one attempt (CO-6). A dry run goes on until it has its verdict: tried again without
+    /// `tentative`, a lost attempt would connect in earnest.
+    pub fn clear_one_shot(&mut self) {
         self.numbers.set(attributes::NET_CONF, 25, 0);
-        self.numbers.set(attributes::NET_CONF, 28, 0);
     }
 }
 
@@ -430,6 +430,15 @@ mod tests {
     }
 
     /// Issue 3, "what wrong input gets": every number of every table, one below and one above its range.
+    #[test]
+    fn discard_my_data_holds_once_and_a_dry_run_until_its_verdict() {
+        let mut net = NetConf::default();
+        net.numbers.set(attributes::NET_CONF, 25, 1);
+        net.numbers.set(attributes::NET_CONF, 28, 1);
+        net.clear_one_shot();
+        assert!(!net.discard_my_data() && net.tentative());
+    }
+
     #[test]
     fn values_out_of_range_are_refused_except_those_the_driver_clamps() {
         let clamped = ["resync-rate", "al-extents", "c-plan-ahead", "resync-after"];
