@@ -2,9 +2,8 @@
 //! A peer that keeps to the protocol up to a point and then sends what no peer would: used in a
 //! virtual machine against the driver (issue: "what wrong input gets").
 //!
-//! `scripted-peer OWN-ADDRESS PEER-ADDRESS:PORT [SEED]` plays every scenario once, each on a
-//! connection of its own, and prints one line per scenario and a summary. Exit code 1: the driver
-//! stopped answering.
+//! `scripted-peer ADDRESS:PORT [SEED [PART PARTS]]` plays every scenario once, or every PARTS-th beginning with PART, each on a
+//! connection of its own, and prints a line for each that was not ended and a summary. Exit code 1: the driver stopped answering.
 
 use drbd_core::wire::packet::Data;
 use drbd_core::wire::params::Features;
@@ -222,27 +221,28 @@ fn play(peer: SocketAddr, introduced: bool, act: &mut dyn FnMut(&mut Link) -> st
 fn main() -> std::process::ExitCode {
     let arguments: Vec<String> = std::env::args().collect();
     let Some(peer) = arguments.get(1).and_then(|a| a.parse::<SocketAddr>().ok()) else {
-        eprintln!("usage: scripted-peer ADDRESS:PORT [SEED [FROM TO]]");
+        eprintln!("usage: scripted-peer ADDRESS:PORT [SEED [PART PARTS]]");
         return std::process::ExitCode::from(2);
     };
     let number = |at: usize, default: u64| arguments.get(at).and_then(|a| a.parse().ok()).unwrap_or(default);
     let mut random = Random(number(2, 1).max(1) * 0x9e37_79b9_7f4a_7c15);
-    let (from, to) = (number(3, 0), number(4, u64::MAX));
-    let (mut played, mut hanging) = (0u64, 0u64);
+    let (part, parts) = (number(3, 0), number(4, 1).max(1));
+    let (mut scenario, mut played, mut hanging) = (0u64, 0u64, 0u64);
     let mut step = |name: String, introduced: bool, act: &mut dyn FnMut(&mut Link, &mut Random) -> std::io::Result<()>| -> bool {
-        played += 1;
-        if played <= from || played > to {
+        scenario += 1;
+        if scenario % parts != part {
             return true;
         }
+        played += 1;
         match play(peer, introduced, &mut |link| act(link, &mut random)) {
             Ok(true) => true,
             Ok(false) => {
                 hanging += 1;
-                println!("{played} {name}: connection not ended by the driver");
+                println!("{scenario} {name}: connection not ended by the driver");
                 true
             }
             Err(error) => {
-                println!("{played} {name}: the driver does not connect any more: {error}");
+                println!("{scenario} {name}: the driver does not connect any more: {error}");
                 false
             }
         }

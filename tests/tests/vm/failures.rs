@@ -62,7 +62,9 @@ fn plug_pulled_twenty_times_during_writes() {
 /// Each round the Primary loses power while it writes; the survivor takes over, holds every
 /// acknowledged write, and the returned node is resynced.
 fn plug_pulled() -> Result<()> {
-    let mut pair = Pair::synced(&bed(), &PairOptions::new("plug"))?;
+    let mut options = PairOptions::new("plug");
+    options.net = "protocol C; connect-int 1; ping-int 1; ping-timeout 10; timeout 20;".into();
+    let mut pair = Pair::synced(&bed(), &options)?;
     for round in 0..20u64 {
         let (primary, survivor) = if round % 2 == 0 {
             (&mut pair.a, &mut pair.b)
