@@ -69,7 +69,7 @@ test: all test-fast test-vm ## every test: unit, property, simulation, virtual m
 test-fast: ## tests on the host only: unit, property, fixtures, simulation
 	@tests/fast.sh
 
-test-vm: all ## tests in virtual machines: life cycle, pairs, interop with the C driver (JOBS=3 at a time, ONLY=words)
+test-vm: all ## tests in virtual machines: life cycle, pairs, interop with the C driver (JOBS at a time, ONLY=words)
 	@tests/vm.sh $(ONLY)
 
 .PHONY: test-transcripts
@@ -82,7 +82,7 @@ debug-kernel: setup ## a kernel with lockdep and other checkers (about 10 minute
 test-debug: all ## the virtual machine tests on the debug kernel, or with KERNEL=kasan on that
 	@$(SCRIPTS)/$(or $(KERNEL),debug)-kernel.sh
 	@path=$$($(SCRIPTS)/build-module.sh $(or $(KERNEL),debug)) && cp "$$path" build/drbd-$(or $(KERNEL),debug).ko
-	@DRBD_RS_FLAVOUR=$(or $(KERNEL),debug) cargo test -p drbd-tests --features vm --test vm -- --test-threads 1 $(or $(ONLY),debug_)
+	@DRBD_RS_FLAVOUR=$(or $(KERNEL),debug) tests/vm.sh $(or $(ONLY),debug_)
 
 test-cluster: tools ## Pacemaker with MariaDB, and the tutorials, on two complete Debian machines (ONLY=name)
 	@$(SCRIPTS)/setup.sh cluster
