@@ -246,7 +246,7 @@ fn block_ack(resource: &Arc<Resource>, device: &Arc<Device>, command: Command, a
             Ok((slot, actions)) => (actions, actions.complete.and_then(|_| plane.take(slot))),
             Err(UnknownRequest { .. }) if what == Acknowledgement::Failed => {
                 // WR-5.
-                plane.core.mark_out_of_sync(ack.sector, ack.size_bytes);
+                plane.core.peer_missed_range(ack.sector, ack.size_bytes);
                 return Ok(());
             }
             Err(_) => return Err("no such request"),

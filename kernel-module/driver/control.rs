@@ -139,7 +139,11 @@ impl Resource {
         let old = volume.state;
         let new = settle_possible_end(volume, new);
         let free = volume.uuids().bitmap == 0;
-        let facts = EffectFacts { bitmap_uuid_free: free && volume.disk.is_some(), version: control.version };
+        let facts = EffectFacts {
+            bitmap_uuid_free: free && volume.disk.is_some(),
+            peer_missed_write: volume.device.plane.lock().core.peer_missed_write(),
+            version: control.version,
+        };
         let mut effects = effects::effects_with(&old, &new, &facts);
         if control.after.reserve(1, GFP_KERNEL).is_err() {
             return Err(Refusal::InTransientState);

@@ -93,7 +93,7 @@ impl Node {
             self.effective = self.uuids.current;
         }
         self.consider_resync |= now.has(Immediate::CONSIDER_RESYNC);
-        let facts = EffectFacts { bitmap_uuid_free: self.uuids.bitmap == 0, version: VERSION };
+        let facts = EffectFacts { bitmap_uuid_free: self.uuids.bitmap == 0, peer_missed_write: false, version: VERSION };
         let effects = effects_with(&old, &new, &facts);
         for (effect, _) in Effects::ALL.iter().filter(|row| effects.has(row.0)) {
             self.carry_out(*effect, &effects, &new);

@@ -16,7 +16,7 @@ use drbd_core::engine::gate::Gate;
 use drbd_core::engine::volume::{Actions, DataPlane, Stamp};
 use drbd_core::epoch::{BarrierAck, Ordering, ReceiverEpochs, SenderEpochs};
 use drbd_core::md::{superblock, Geometry, Index, Layout, Superblock, Uuids};
-use drbd_core::state::{effects, evaluate, superblock_flags, Conn, Disk as DiskState, Effects, Facts, Kind, Refusal, Request, Role, State};
+use drbd_core::state::{effects, evaluate, superblock_flags, Conn, Disk as DiskState, EffectFacts, Effects, Facts, Kind, Refusal, Request, Role, State};
 use drbd_core::wire::bitmap_transfer::Transfer;
 use drbd_core::wire::packet::BlockAck;
 use drbd_core::wire::params::{features, UuidsPacket};
@@ -53,6 +53,8 @@ pub struct Duties {
     pub announce_failed_disk_first: bool,
     /// The bitmap is sent when the peer has answered for all writes before it.
     pub drain_before_bitmap: bool,
+    /// A node whose peer could not do a write of it begins a new generation when it loses contact to that disk, although nobody is Primary.
+    pub new_generation_without_peer_write: bool,
 }
 
 /// What is the same for a whole run.
@@ -402,7 +404,12 @@ impl Node {
             }
             self.may_be_finished = !lost && matches!(new.conn, Conn::SyncSource | Conn::PausedSyncS);
         }
-        let effects = effects::effects(&old, &new, self.attached && self.uuids.bitmap == 0);
+        let facts = EffectFacts {
+            bitmap_uuid_free: self.attached && self.uuids.bitmap == 0,
+            peer_missed_write: options.duties.new_generation_without_peer_write && self.plane.peer_missed_write(),
+            version: VERSION,
+        };
+        let effects = effects::effects_with(&old, &new, &facts);
         self.publish(options, false);
         crate::marks::edge(&old, &new);
         self.state = new;

@@ -17,6 +17,8 @@ struct Entry {
     by: usize,
     /// Crashes of the peer before it was sent there.
     crashes: u32,
+    /// Disks of the peer given up before it was sent there.
+    failures: u32,
     /// The node has to show it, or something newer.
     must: [bool; 2],
     /// It survives a crash of the node.
@@ -38,6 +40,7 @@ pub struct Oracle {
     /// The administrator has given up the data of this node.
     discarded: [bool; 2],
     crashes: [u32; 2],
+    failures: [u32; 2],
     /// Acknowledged writes.
     pub acked: u64,
     pub verbose: bool,
@@ -53,6 +56,7 @@ impl Oracle {
             by_sector: BTreeMap::new(),
             discarded: [false; 2],
             crashes: [0; 2],
+            failures: [0; 2],
             acked: 0,
             verbose: false,
         }
@@ -86,6 +90,7 @@ impl Oracle {
             fua,
             by,
             crashes: 0,
+            failures: 0,
             must: flags,
             durable: flags,
             certified: flags,
@@ -102,8 +107,8 @@ impl Oracle {
     /// It goes to the disk, and perhaps to the peer.
     pub fn launched(&mut self, tag: u64, by: usize, replicated: bool) {
         self.say(format_args!("n{by} launched {tag}, replicated {replicated}"));
-        let crashes = self.crashes[1 - by];
-        self.at(tag).crashes = crashes;
+        let (crashes, failures) = (self.crashes[1 - by], self.failures[1 - by]);
+        (self.at(tag).crashes, self.at(tag).failures) = (crashes, failures);
         if replicated {
             self.lineage[1 - by].insert(tag);
         }
@@ -111,7 +116,7 @@ impl Oracle {
 
     /// The application was told of its success, with a copy here and there.
     pub fn acked(&mut self, tag: u64, by: usize, local: bool, remote: bool, now: u64) {
-        let (protocol, nonvolatile, crashes) = (self.protocol, self.nonvolatile, self.crashes[1 - by]);
+        let (protocol, nonvolatile, crashes, failures) = (self.protocol, self.nonvolatile, self.crashes[1 - by], self.failures[1 - by]);
         self.acked += 1;
         self.say(format_args!("n{by} completed {tag}, local {local} remote {remote}"));
         let write = self.at(tag);
@@ -129,7 +134,8 @@ impl Oracle {
             (write.must[1 - by], write.certified[1 - by], write.durable[1 - by]) = (false, false, false);
         }
         // It may be gone there before we hear that it was there.
-        write.must[1 - by] &= write.crashes == crashes || write.durable[1 - by];
+        let gone = write.crashes != crashes || (protocol < 3 && write.failures != failures);
+        write.must[1 - by] &= !gone || write.durable[1 - by];
     }
 
     pub fn failed(&mut self, tag: u64, now: u64) {
@@ -167,6 +173,7 @@ impl Oracle {
 
     /// The disk of a node is given up: what was received, and not written yet, never will be.
     pub fn disk_fails(&mut self, node: usize) {
+        self.failures[node] += 1;
         let unwritten = self.protocol < 3;
         for write in self.writes.iter_mut().filter(|write| unwritten && write.by != node) {
             write.must[node] &= write.durable[node];

@@ -187,7 +187,7 @@ impl Node {
         match self.plane.acknowledged(u64::from_be_bytes(ack.id), ack.sector, what) {
             Ok((slot, actions)) => self.finish(env, slot, &actions),
             Err(UnknownRequest { .. }) if what == Acknowledgement::Failed => {
-                self.plane.mark_out_of_sync(ack.sector, ack.size_bytes);
+                self.plane.peer_missed_range(ack.sector, ack.size_bytes);
             }
             Err(unknown) => panic!("{}: {unknown:?}", command.name()),
         }

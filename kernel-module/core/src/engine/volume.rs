@@ -70,6 +70,8 @@ pub struct DataPlane<T: Storage> {
     /// As [`Stamp::closed`], for this volume alone and without delay: a write that waited for the range of a completed one may be stamped
     /// before the shell has told the others.
     pub(super) closed: u32,
+    /// See [`DataPlane::peer_missed_write`].
+    pub(super) peer_missed: bool,
 }
 
 /// An application write as it arrives.
@@ -218,6 +220,7 @@ impl<T: Storage> DataPlane<T> {
             sectors_at_peer: 0,
             next_read_remote: false,
             closed: 0,
+            peer_missed: false,
         }
     }
 
@@ -247,9 +250,24 @@ impl<T: Storage> DataPlane<T> {
         !self.postponed.is_empty() || self.oldest_awaited().is_some()
     }
 
+    /// The peer said that its disk could not do a write of this node, and has not become UpToDate again since: if contact to that disk is
+    /// lost, a new generation has to begin whoever is Primary then, or the next handshake takes both copies for equal.
+    pub fn peer_missed_write(&self) -> bool {
+        self.peer_missed && self.bitmap.weight() > 0
+    }
+
+    /// The same for a write that is not known any more (WR-5).
+    pub fn peer_missed_range(&mut self, sector: u64, size_bytes: u32) {
+        self.peer_missed = true;
+        self.mark_out_of_sync(sector, size_bytes);
+    }
+
     /// Replaces the published facts. When the gate opens, requests kept aside are admitted again.
     pub fn publish(&mut self, gate: Gate) -> Actions {
         let opened = gate.open && !self.gate.open;
+        if gate.remote_read && !self.gate.remote_read {
+            self.peer_missed = false;
+        }
         self.gate = gate;
         Actions { retry: opened && (self.take_waiters() || !self.launchable.is_empty()), ..Actions::default() }
     }
@@ -521,6 +539,7 @@ impl<T: Storage> DataPlane<T> {
         };
         flags = match what {
             Acknowledgement::Failed => {
+                self.peer_missed = true;
                 self.fail_network_part(slot, flags.without(Flags::NET_OK));
                 self.table.get(slot).flags
             }

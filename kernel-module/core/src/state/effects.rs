@@ -95,6 +95,8 @@ fn lost_contact(old: &State, new: &State) -> bool {
 pub struct EffectFacts {
     /// The bitmap UUID is 0.
     pub bitmap_uuid_free: bool,
+    /// [`DataPlane::peer_missed_write`](crate::engine::volume::DataPlane::peer_missed_write).
+    pub peer_missed_write: bool,
     /// Agreed protocol version.
     pub version: u32,
 }
@@ -106,7 +108,7 @@ pub const fn supports_stop_sector(version: u32) -> bool {
 
 /// The effects of a change with a peer of the newest version. `bitmap_uuid_free`: the bitmap UUID is 0.
 pub fn effects(old: &State, new: &State, bitmap_uuid_free: bool) -> Effects {
-    effects_with(old, new, &EffectFacts { bitmap_uuid_free, version: crate::wire::params::PROTOCOL_MAX })
+    effects_with(old, new, &EffectFacts { bitmap_uuid_free, peer_missed_write: false, version: crate::wire::params::PROTOCOL_MAX })
 }
 
 /// AC-14, 16, 17, 21, 24, 25: the peer has to hear of the change.
@@ -144,7 +146,8 @@ pub fn effects_with(old: &State, new: &State, facts: &EffectFacts) -> Effects {
     set.add(Effects::SEND_BITMAP, entered(Conn::WFBitMapS));
     let someone_primary = new.role == Role::Primary || new.peer == Role::Primary;
     let own_usable = new.disk == Disk::UpToDate;
-    let lost = lost_contact(old, new) && someone_primary;
+    // More often than UU-6 says: a write that the peer's disk could not do is missing there, even if the Primary was demoted since.
+    let lost = lost_contact(old, new) && (someone_primary || facts.peer_missed_write);
     let peer_took_over = new.pdsk < Disk::Inconsistent && new.peer == Role::Primary && old.peer != Role::Primary;
     set.add(Effects::NEW_CURRENT_UUID, (lost || peer_took_over) && own_usable && facts.bitmap_uuid_free);
     set.add(Effects::NEW_CURRENT_UUID_AT_ONCE, peer_took_over && own_usable && facts.bitmap_uuid_free);

@@ -317,7 +317,7 @@ fn st_7_a_volume_that_can_not_be_outdated_keeps_its_disk_when_asked_to_ignore_it
     assert_eq!((out[0].disk, out[1].disk), (Disk::Inconsistent, Disk::Outdated));
 }
 
-const FREE: EffectFacts = EffectFacts { bitmap_uuid_free: true, version: 101 };
+const FREE: EffectFacts = EffectFacts { bitmap_uuid_free: true, peer_missed_write: false, version: 101 };
 
 #[test]
 fn ac_each_effect_has_its_trigger() {
@@ -373,6 +373,7 @@ fn ac_9_needs_a_primary_good_data_and_a_free_bitmap_uuid() {
     let lost = |state: State| State { conn: Conn::NetworkFailure, peer: Role::Unknown, pdsk: Disk::DUnknown, ..state };
     let rotates = |old: State, facts: &EffectFacts| effects_with(&old, &lost(old), facts).has(Effects::NEW_CURRENT_UUID);
     assert!(!rotates(connected(), &FREE));
+    assert!(rotates(connected(), &EffectFacts { peer_missed_write: true, ..FREE }), "the peer's disk has failed a write");
     assert!(!rotates(primary(), &EffectFacts { bitmap_uuid_free: false, ..FREE }));
     assert!(!rotates(State { disk: Disk::Inconsistent, ..primary() }, &FREE));
     assert!(!rotates(State { pdsk: Disk::Outdated, ..primary() }, &FREE));
