@@ -378,10 +378,11 @@ impl Resource {
     /// DT-3, in the worker: drains the disk, writes what is left, and releases it.
     pub(crate) fn drain_disk(&self, device: &Arc<Device>) {
         device.idle.wait_timeout(METADATA_TIMEOUT_SECONDS * HZ, || {
-            device.given_up.is_set() || device.plane.lock().core.local_references() == 0
+            device.given_up.is_set() || device.plane.lock().core.is_drained()
         });
         let _ = self.write_bitmap(device.volume);
         let _ = self.write_superblock(device.volume);
+        self.release_failed_writes(device);
         let mut control = self.control.lock();
         if let Some(index) = control.index(device.volume) {
             self.hard(&mut control, index, Request::none().disk(Disk::Diskless));

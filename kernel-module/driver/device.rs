@@ -423,7 +423,10 @@ impl Device {
     fn local_write_completed(self: &Arc<Self>, io: &Io<AppIo>, status: BlkStatus) {
         let slot = io.slot();
         if !status.is_ok() && io.op == Op::Write {
+            // It goes on when the worker has looked at the error.
+            let actions = self.plane.lock().core.local_failed(slot);
             self.report_error(ERROR_WRITE);
+            return self.follow(&actions);
         }
         let (actions, held) = {
             let mut plane = self.plane.lock();

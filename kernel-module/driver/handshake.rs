@@ -183,6 +183,9 @@ impl Resource {
             note_comparison(&volume.device, &situation, &decision, [own_flags, known.flags]);
             match decision.comparison.correction {
                 Correction::None => {}
+                // Rule 34 moves the base of the bitmap into history. That comes with the sync UUID: until the resync has begun, bits that are set
+                // have to keep their meaning, or a connection lost here leaves two copies that count as equal.
+                Correction::Own(set) if set.bitmap == 0 => {}
                 Correction::Own(set) => {
                     if let Some(disk) = volume.disk.as_mut() {
                         disk.uuids = set;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Writing the superblock (metadata.md section 3). Process context; waits for the disk.
 //!
-//! Locks: the metadata buffer of the device, then the control mutex.
+//! Locks: the metadata buffer of the device, then the control mutex, then (for a disk that has failed) the data plane.
 
 use super::device::Device;
 use super::prelude::*;
@@ -9,6 +9,7 @@ use super::resource::{Control, Resource};
 use super::volume::{Attached, Volume};
 use drbd_core::md::superblock::MAGIC_UNCLEAN;
 use drbd_core::md::{flags, Layout, Superblock};
+use drbd_core::state::disk_error::flags_of_disk;
 use drbd_core::state::Disk;
 
 /// Longest wait for a metadata access; then the disk is given up.
@@ -24,7 +25,8 @@ pub(crate) fn superblock(volume: &Volume) -> Option<Superblock> {
     let disk = volume.disk.as_ref()?;
     let when = |condition: bool, flag: u32| if condition { flag } else { 0 };
     let al_disabled = !disk.conf.al_updates();
-    let settled = disk.state_flags
+    let lacks = volume.state.disk == Disk::Failed && volume.device.plane.lock().core.missed_write();
+    let settled = flags_of_disk(disk.state_flags, lacks)
         | when(disk.crashed_primary, flags::CRASHED_PRIMARY)
         | when(disk.still_primary, flags::PRIMARY)
         | disk.kept_flags & flags::FULL_SYNC

@@ -124,6 +124,23 @@ impl Resource {
         self.finish_thawed(finished);
     }
 
+    /// Writes that the disk could not do go on: it is known to lack them, or lacks nothing that counts. Worker context.
+    pub(crate) fn release_failed_writes(&self, device: &Arc<Device>) {
+        let mut any = false;
+        loop {
+            let (held, actions) = {
+                let mut plane = device.plane.lock();
+                let Some((slot, actions)) = plane.core.take_failed_write() else { break };
+                (actions.complete.and_then(|_| plane.take(slot)), actions)
+            };
+            device.finish(held, &actions);
+            any = true;
+        }
+        if any {
+            self.release_unsuspended();
+        }
+    }
+
     /// RESUME_IO (UU-7, FE-9). The caller has the turn. Codes 1 and 2.
     pub(crate) fn resume_io(&self, number: u16) -> Result<i32, Refusal> {
         let suspended = self.control.lock().volumes.iter().any(|volume| volume.state.is_suspended());

@@ -8,6 +8,7 @@ use super::prelude::*;
 use super::queue::Outgoing;
 use super::resource::{AfterChange, Resource};
 use drbd_core::md::Uuids;
+use drbd_core::state::disk_error::pass_on_degrades;
 use drbd_core::state::effects::reported;
 use drbd_core::state::{Conn, Disk, Effects, Request, Role};
 use drbd_core::wire::params::{uuid_flags, UuidsPacket};
@@ -176,6 +177,9 @@ impl Resource {
             }
             Effects::WRITE_SUPERBLOCK => {
                 let _ = self.write_superblock(number);
+                if self.control.lock().volume(number).is_some_and(|volume| volume.state.disk <= Disk::Inconsistent) {
+                    self.release_failed_writes(device);
+                }
             }
             _ => {}
         }
@@ -257,17 +261,27 @@ impl Resource {
             device.errors.fetch_add(errors, Relaxed);
             return false;
         }
-        if pass_on && !forced {
-            if state.disk > Disk::Inconsistent {
-                pr_err!("drbd{}: local disk error ignored (on-io-error pass_on)\n", device.minor);
-                self.hard(&mut control, index, Request::none().disk(Disk::Inconsistent));
+        let wanted = match pass_on && !forced {
+            true if !pass_on_degrades(&state, device.plane.lock().core.missed_write()) => None,
+            true => Some(Disk::Inconsistent),
+            false => Some(Disk::Failed),
+        };
+        match wanted.filter(|wanted| state.disk > *wanted) {
+            Some(disk) => {
+                if disk == Disk::Failed {
+                    pr_err!("drbd{}: local disk failed, detaching\n", device.minor);
+                    device.failed_by_error.store(true, Release);
+                } else {
+                    pr_err!("drbd{}: local disk error ignored (on-io-error pass_on)\n", device.minor);
+                }
+                // What follows notes on the disk that it may lack data, and releases writes that failed.
+                self.hard(&mut control, index, Request::none().disk(disk));
             }
-            return true;
-        }
-        if state.disk > Disk::Failed {
-            pr_err!("drbd{}: local disk failed, detaching\n", device.minor);
-            device.failed_by_error.store(true, Release);
-            self.hard(&mut control, index, Request::none().disk(Disk::Failed));
+            None if state.disk == Disk::Failed => {}
+            None => {
+                drop(control);
+                self.release_failed_writes(device);
+            }
         }
         true
     }

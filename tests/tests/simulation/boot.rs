@@ -149,6 +149,7 @@ impl Node {
             self.write_bitmap(env);
             self.write_superblock(env);
         }
+        self.release_failed_writes(env);
         self.hard(&env.options, Request::none().disk(DiskState::Diskless));
     }
 

@@ -152,6 +152,8 @@ impl Node {
         env.oracle.say(format_args!("n{} rule {}: own {:x?} peer {:x?}", self.me, decision.comparison.rule, self.uuids.to_array(), packet.uuids));
         match decision.comparison.correction {
             Correction::None => {}
+            // Rule 34: with the start of the resync.
+            Correction::Own(set) if set.bitmap == 0 && env.options.duties.keep_generation_until_resync => {}
             Correction::Own(set) => {
                 self.uuids = set;
                 self.stale_bits |= self.plane.bitmap.weight() > 0;

@@ -70,6 +70,8 @@ const ALL_DUTIES: Duties = Duties {
     drain_before_bitmap: true,
     announce_failed_disk_first: true,
     new_generation_without_peer_write: true,
+    note_failed_write_first: true,
+    keep_generation_until_resync: true,
 };
 
 /// A run ends after so many seeds in which something did not hold.
@@ -185,26 +187,28 @@ fn check_marks() {
 }
 
 /// The first of some seeds in which something does not hold without one of the shell's duties.
-fn caught_without(forget: impl Fn(&mut Duties), seeds: std::ops::Range<u64>) -> Option<u64> {
+fn caught_without(forget: impl Fn(&mut Duties), settings: bool, seeds: std::ops::Range<u64>) -> Option<u64> {
     let mut duties = ALL_DUTIES;
     forget(&mut duties);
-    seeds.into_iter().find(|seed| run(&Plan { seed: *seed, steps: STEPS, duties, settings: false, verbose: false }).is_err())
+    seeds.into_iter().find(|seed| run(&Plan { seed: *seed, steps: STEPS, duties, settings: settings && has_settings(*seed), verbose: false }).is_err())
 }
 
-/// A duty, how to forget it, and seeds to try: a good deal more than it takes.
-type Row = (&'static str, fn(&mut Duties), std::ops::Range<u64>);
+/// A duty, how to forget it, whether it takes settings to notice, and seeds to try: a good deal more than it takes.
+type Row = (&'static str, fn(&mut Duties), bool, std::ops::Range<u64>);
 
-const ROWS: [Row; 10] = [
-    ("flush_data_before_metadata", |duties| duties.flush_data_before_metadata = false, 0..500),
-    ("store_bitmap_before_resync", |duties| duties.store_bitmap_before_resync = false, 0..500),
-    ("drain_before_demotion", |duties| duties.drain_before_demotion = false, 3600..5000),
-    ("store_generation_before_completion", |duties| duties.store_generation_before_completion = false, 16_900..18_000),
-    ("store_bitmap_before_eviction", |duties| duties.store_bitmap_before_eviction = false, 0..500),
-    ("keep_received_writes", |duties| duties.keep_received_writes = false, 0..2000),
-    ("store_bitmap_before_demotion", |duties| duties.store_bitmap_before_demotion = false, 29_000..60_000),
-    ("announce_failed_disk_first", |duties| duties.announce_failed_disk_first = false, 8800..10_000),
-    ("drain_before_bitmap", |duties| duties.drain_before_bitmap = false, 6400..8000),
-    ("suspect_finished_resync", |duties| duties.suspect_finished_resync = false, 20_100..22_000),
+const ROWS: [Row; 12] = [
+    ("flush_data_before_metadata", |duties| duties.flush_data_before_metadata = false, false, 0..500),
+    ("store_bitmap_before_resync", |duties| duties.store_bitmap_before_resync = false, false, 0..500),
+    ("drain_before_demotion", |duties| duties.drain_before_demotion = false, false, 3600..5000),
+    ("store_generation_before_completion", |duties| duties.store_generation_before_completion = false, false, 16_900..18_000),
+    ("store_bitmap_before_eviction", |duties| duties.store_bitmap_before_eviction = false, false, 0..500),
+    ("keep_received_writes", |duties| duties.keep_received_writes = false, false, 0..2000),
+    ("store_bitmap_before_demotion", |duties| duties.store_bitmap_before_demotion = false, false, 29_000..60_000),
+    ("announce_failed_disk_first", |duties| duties.announce_failed_disk_first = false, false, 8800..10_000),
+    ("drain_before_bitmap", |duties| duties.drain_before_bitmap = false, false, 6400..8000),
+    ("suspect_finished_resync", |duties| duties.suspect_finished_resync = false, false, 20_100..22_000),
+    ("new_generation_without_peer_write", |duties| duties.new_generation_without_peer_write = false, true, 0..2000),
+    ("note_failed_write_first", |duties| duties.note_failed_write_first = false, true, 4000..6000),
 ];
 
 /// The model is worth what it finds: each duty that the shell forgets is noticed. `SIMULATION_DUTY=name`, with `SIMULATION_SEEDS` from
@@ -214,12 +218,12 @@ fn every_duty_of_the_shell_is_missed_when_it_is_forgotten() {
     if let Ok(wanted) = std::env::var("SIMULATION_DUTY") {
         let first = number("SIMULATION_FIRST").unwrap_or(0);
         let row = ROWS.iter().find(|row| row.0 == wanted).expect("a duty");
-        let found = caught_without(row.1, first..first + number("SIMULATION_SEEDS").unwrap_or(10_000));
+        let found = caught_without(row.1, row.2, first..first + number("SIMULATION_SEEDS").unwrap_or(10_000));
         println!("{wanted}: {found:?}");
         return;
     }
-    for (name, forget, seeds) in ROWS {
-        let found = caught_without(forget, seeds.clone());
+    for (name, forget, settings, seeds) in ROWS {
+        let found = caught_without(forget, settings, seeds.clone());
         assert!(found.is_some(), "{name} makes no difference in seeds {seeds:?}");
     }
 }

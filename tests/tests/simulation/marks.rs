@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::sync::Mutex;
 
 /// Every fault of the fault model.
-pub const FAULTS: [&str; 17] = [
+pub const FAULTS: [&str; 18] = [
     "cable cut, what is on its way arrives in part",
     "cable cut, nothing arrives",
     "a node loses power",
@@ -23,6 +23,7 @@ pub const FAULTS: [&str; 17] = [
     "cable cut within the header of a packet",
     "nothing arrives until a timeout",
     "a write for the peer fails",
+    "a write of the application fails",
     "a disk hangs",
     "a disk that hangs is named gone",
 ];

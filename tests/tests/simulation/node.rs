@@ -16,6 +16,7 @@ use drbd_core::engine::gate::Gate;
 use drbd_core::engine::volume::{Actions, DataPlane, Stamp};
 use drbd_core::epoch::{BarrierAck, Ordering, ReceiverEpochs, SenderEpochs};
 use drbd_core::md::{superblock, Geometry, Index, Layout, Superblock, Uuids};
+use drbd_core::state::disk_error::flags_of_disk;
 use drbd_core::state::{effects, evaluate, superblock_flags, Conn, Disk as DiskState, EffectFacts, Effects, Facts, Kind, Refusal, Request, Role, State};
 use drbd_core::wire::bitmap_transfer::Transfer;
 use drbd_core::wire::packet::BlockAck;
@@ -55,6 +56,10 @@ pub struct Duties {
     pub drain_before_bitmap: bool,
     /// A node whose peer could not do a write of it begins a new generation when it loses contact to that disk, although nobody is Primary.
     pub new_generation_without_peer_write: bool,
+    /// A write that failed here completes when the superblock says that this disk lacks data.
+    pub note_failed_write_first: bool,
+    /// The correction of rule 34 comes into force with its resync.
+    pub keep_generation_until_resync: bool,
 }
 
 /// What is the same for a whole run.
@@ -320,7 +325,7 @@ impl Node {
 
     /// Nothing uses the disk, no transaction of the log either (the driver writes one at a time, and what a detach writes comes after it).
     pub fn is_idle(&self) -> bool {
-        self.plane.local_references() == 0 && !self.ios.iter().any(|io| matches!(io, Io::Transaction(_)))
+        self.plane.is_drained() && !self.ios.iter().any(|io| matches!(io, Io::Transaction(_)))
     }
 
     fn gate(&self, options: &Options, open: bool) -> Gate {
@@ -495,7 +500,12 @@ impl Node {
                 }
             }
             Effects::SEND_STATE => self.report(&change.new),
-            Effects::WRITE_SUPERBLOCK => self.write_superblock(env),
+            Effects::WRITE_SUPERBLOCK => {
+                self.write_superblock(env);
+                if self.state.disk <= DiskState::Inconsistent {
+                    self.release_failed_writes(env);
+                }
+            }
             _ => {}
         }
     }
@@ -548,10 +558,11 @@ impl Node {
             return;
         }
         self.settle_data(env);
+        let lacks = self.state.disk == DiskState::Failed && self.plane.missed_write() && env.options.duties.note_failed_write_first;
         let block = Superblock {
             la_size: SECTORS,
             uuids: self.uuids,
-            flags: self.flags | if self.still_primary { drbd_core::md::flags::PRIMARY } else { 0 },
+            flags: flags_of_disk(self.flags, lacks) | if self.still_primary { drbd_core::md::flags::PRIMARY } else { 0 },
             magic: superblock::MAGIC_UNCLEAN,
             ..Superblock::fresh(&self.layout)
         };

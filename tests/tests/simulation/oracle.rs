@@ -171,6 +171,12 @@ impl Oracle {
         }
     }
 
+    /// A node could not do a write of its own.
+    pub fn failed_here(&mut self, node: usize, tag: u64) {
+        self.say(format_args!("n{node} error of {tag}"));
+        self.at(tag).failed_at[node] = true;
+    }
+
     /// The disk of a node is given up: what was received, and not written yet, never will be.
     pub fn disk_fails(&mut self, node: usize) {
         self.failures[node] += 1;

@@ -108,8 +108,20 @@ impl Node {
         match self.ios.swap_remove(index) {
             Io::App(slot) => {
                 let write = self.apps[&slot];
-                self.disk.write_data(content(&write), write.fua, write.fua);
-                let actions = self.plane.local_done(slot, true);
+                let fails = self.fails();
+                if fails {
+                    crate::marks::fault("a write of the application fails");
+                    env.oracle.failed_here(self.me, write.tag);
+                }
+                if !fails || env.more.once_in(2) {
+                    self.disk.write_data(content(&write), write.fua, write.fua);
+                }
+                if fails && env.options.duties.note_failed_write_first {
+                    let actions = self.plane.local_failed(slot);
+                    self.follow(&actions);
+                    return;
+                }
+                let actions = self.plane.local_done(slot, !fails);
                 self.finish(env, slot, &actions);
             }
             Io::Flush(submitted) => {
@@ -125,6 +137,13 @@ impl Node {
                 self.log_kicked = true;
             }
             Io::Peer(io) => self.peer_io_ended(env, io),
+        }
+    }
+
+    /// The superblock says that the disk lacks them.
+    pub fn release_failed_writes(&mut self, env: &mut Env) {
+        while let Some((slot, actions)) = self.plane.take_failed_write() {
+            self.finish(env, slot, &actions);
         }
     }
 

@@ -7,6 +7,7 @@ use crate::random::Random;
 use crate::world::World;
 use drbd_core::handshake::decide::policy;
 use drbd_core::handshake::{Action, Decision, Policies, Reason, Situation};
+use drbd_core::state::disk_error::pass_on_degrades;
 use drbd_core::state::vector::word;
 use drbd_core::state::{evaluate, Conn, Disk, Kind, Request, Role};
 
@@ -183,12 +184,17 @@ impl Node {
             OnIoError::Detach => "on-io-error detach",
         });
         if policy == OnIoError::PassOn {
-            if self.state.disk > Disk::Inconsistent {
+            let degrades = pass_on_degrades(&self.state, self.plane.missed_write()) || !env.options.duties.note_failed_write_first;
+            if self.state.disk > Disk::Inconsistent && degrades {
                 self.hard(&env.options, Request::none().disk(Disk::Inconsistent));
+            } else if self.state.disk != Disk::Failed {
+                self.release_failed_writes(env);
             }
         } else if self.state.disk > Disk::Failed {
             env.oracle.disk_fails(self.me);
             self.give_up_disk(env);
+        } else if self.state.disk != Disk::Failed {
+            self.release_failed_writes(env);
         }
     }
 

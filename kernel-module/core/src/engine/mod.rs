@@ -15,6 +15,7 @@ pub mod table;
 pub mod volume;
 pub mod volume_conflict;
 pub mod volume_frozen;
+pub mod volume_local;
 pub mod volume_log;
 pub mod volume_peer;
 pub mod volume_read;

@@ -81,6 +81,8 @@ flags! {
     OVERWRITTEN = 29;
     /// Its epoch had a conflict in it, and may never be acknowledged (wire 19.6).
     UNAWAITED = 30;
+    /// The local disk has failed it, and the superblock does not say so yet.
+    LOCAL_FAILED = 31;
 }
 
 impl Flags {

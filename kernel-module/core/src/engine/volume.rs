@@ -70,8 +70,11 @@ pub struct DataPlane<T: Storage> {
     /// As [`Stamp::closed`], for this volume alone and without delay: a write that waited for the range of a completed one may be stamped
     /// before the shell has told the others.
     pub(super) closed: u32,
-    /// See [`DataPlane::peer_missed_write`].
+    /// See [`DataPlane::peer_missed_write`], [`DataPlane::missed_write`].
     pub(super) peer_missed: bool,
+    pub(super) missed_write: bool,
+    /// Writes in [`DataPlane::local_failed`].
+    pub(super) failed_writes: u32,
 }
 
 /// An application write as it arrives.
@@ -221,6 +224,8 @@ impl<T: Storage> DataPlane<T> {
             next_read_remote: false,
             closed: 0,
             peer_missed: false,
+            missed_write: false,
+            failed_writes: 0,
         }
     }
 
@@ -250,24 +255,11 @@ impl<T: Storage> DataPlane<T> {
         !self.postponed.is_empty() || self.oldest_awaited().is_some()
     }
 
-    /// The peer said that its disk could not do a write of this node, and has not become UpToDate again since: if contact to that disk is
-    /// lost, a new generation has to begin whoever is Primary then, or the next handshake takes both copies for equal.
-    pub fn peer_missed_write(&self) -> bool {
-        self.peer_missed && self.bitmap.weight() > 0
-    }
-
-    /// The same for a write that is not known any more (WR-5).
-    pub fn peer_missed_range(&mut self, sector: u64, size_bytes: u32) {
-        self.peer_missed = true;
-        self.mark_out_of_sync(sector, size_bytes);
-    }
-
     /// Replaces the published facts. When the gate opens, requests kept aside are admitted again.
     pub fn publish(&mut self, gate: Gate) -> Actions {
         let opened = gate.open && !self.gate.open;
-        if gate.remote_read && !self.gate.remote_read {
-            self.peer_missed = false;
-        }
+        self.peer_missed &= !gate.remote_read || self.gate.remote_read;
+        self.missed_write &= !gate.local_up_to_date || self.gate.local_up_to_date;
         self.gate = gate;
         Actions { retry: opened && (self.take_waiters() || !self.launchable.is_empty()), ..Actions::default() }
     }
@@ -427,27 +419,6 @@ impl<T: Storage> DataPlane<T> {
         if let Some(entry) = self.table.get_mut(slot) {
             entry.flags = flags;
         }
-    }
-
-    pub(super) fn drop_local_reference(&mut self, actions: &mut Actions) {
-        self.local_references = self.local_references.saturating_sub(1);
-        actions.idle |= self.local_references == 0;
-    }
-
-    /// Takes a reference on the local disk for other work (metadata, bitmap). `None` when there is no usable disk.
-    pub fn get_local(&mut self) -> Option<()> {
-        if !self.gate.local {
-            return None;
-        }
-        self.local_references += 1;
-        Some(())
-    }
-
-    /// Drops a reference taken by [`Self::get_local`].
-    pub fn put_local(&mut self) -> Actions {
-        let mut actions = Actions::default();
-        self.drop_local_reference(&mut actions);
-        actions
     }
 
     /// The local disk has finished (or failed) a write.

@@ -87,6 +87,7 @@ impl<T: Storage> DataPlane<T> {
         if in_sync {
             self.bitmap.clear_range(entry.sector, entry.size_bytes);
         } else if !ok {
+            self.missed_write = true;
             self.bitmap.set_range(entry.sector, entry.size_bytes);
         }
         if entry.flags.has(Flags::LOG_HELD) {

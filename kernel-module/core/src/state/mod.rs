@@ -16,6 +16,7 @@ pub mod access;
 pub mod attach;
 pub mod change;
 pub mod departure;
+pub mod disk_error;
 pub mod effects;
 pub mod fencing;
 pub mod immediate;
