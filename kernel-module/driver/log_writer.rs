@@ -52,12 +52,14 @@ impl WorkItem<1> for Device {
 }
 
 impl Device {
-    /// Writes the sealed transaction; failing that, the disk is given up and the writes go on without it.
+    /// Writes the sealed transaction; failing that, the disk is given up, and then the writes go on without it.
     fn commit(self: &Arc<Self>) {
         if self.write_transaction(true).is_err() {
             pr_err!("drbd{}: writing the activity log failed\n", self.minor);
+            self.plane.lock().core.transaction_failed();
+        } else {
+            self.plane.lock().core.transaction_committed();
         }
-        self.plane.lock().core.transaction_committed();
     }
 
     /// Fills the ring with transactions that say what is hot now. The caller holds `log`.

@@ -72,6 +72,7 @@ const ALL_DUTIES: Duties = Duties {
     new_generation_without_peer_write: true,
     note_failed_write_first: true,
     keep_generation_until_resync: true,
+    hold_writes_of_failed_log: true,
 };
 
 /// A run ends after so many seeds in which something did not hold.
@@ -83,6 +84,11 @@ const STEPS: u32 = 1200;
 /// One run in four keeps to the defaults.
 fn has_settings(seed: u64) -> bool {
     seed % 4 != 0 && number("SIMULATION_PLAIN").is_none()
+}
+
+/// One run in four of the whole has the policies too.
+fn has_policies(seed: u64) -> bool {
+    seed % 4 == 3 && has_settings(seed)
 }
 
 /// Runs a seed; the trace when something did not hold.
@@ -98,7 +104,7 @@ fn number(name: &str) -> Option<u64> {
 #[test]
 fn no_history_loses_a_completed_write_or_leaves_the_disks_different() {
     if let Some(seed) = number("SIMULATION_SEED") {
-        let plan = Plan { seed, steps: STEPS, duties: ALL_DUTIES, settings: has_settings(seed), verbose: true };
+        let plan = Plan { seed, steps: STEPS, duties: ALL_DUTIES, settings: has_settings(seed), policies: has_policies(seed), verbose: true };
         run(&plan).unwrap_or_else(|trace| panic!("{trace}"));
         return;
     }
@@ -118,7 +124,7 @@ fn no_history_loses_a_completed_write_or_leaves_the_disks_different() {
                 if seed % 50_000 == 0 && seed > first {
                     println!("{seed} seeds");
                 }
-                let plan = Plan { seed, steps: STEPS, duties: ALL_DUTIES, settings: has_settings(seed), verbose: false };
+                let plan = Plan { seed, steps: STEPS, duties: ALL_DUTIES, settings: has_settings(seed), policies: has_policies(seed), verbose: false };
                 match run(&plan) {
                     Ok(summary) => {
                         acked.fetch_add(summary.acked, Ordering::Relaxed);
@@ -165,7 +171,7 @@ const KEPT: [(u64, bool); 14] = [
 #[test]
 fn seeds_that_failed_once_hold() {
     for (seed, settings) in KEPT {
-        let plan = Plan { seed, steps: STEPS, duties: ALL_DUTIES, settings, verbose: false };
+        let plan = Plan { seed, steps: STEPS, duties: ALL_DUTIES, settings, policies: false, verbose: false };
         run(&plan).unwrap_or_else(|trace| panic!("{trace}\nseed {seed}, settings {settings}"));
     }
 }
@@ -190,13 +196,13 @@ fn check_marks() {
 fn caught_without(forget: impl Fn(&mut Duties), settings: bool, seeds: std::ops::Range<u64>) -> Option<u64> {
     let mut duties = ALL_DUTIES;
     forget(&mut duties);
-    seeds.into_iter().find(|seed| run(&Plan { seed: *seed, steps: STEPS, duties, settings: settings && has_settings(*seed), verbose: false }).is_err())
+    seeds.into_iter().find(|seed| run(&Plan { seed: *seed, steps: STEPS, duties, settings: settings && has_settings(*seed), policies: settings && has_policies(*seed), verbose: false }).is_err())
 }
 
 /// A duty, how to forget it, whether it takes settings to notice, and seeds to try: a good deal more than it takes.
 type Row = (&'static str, fn(&mut Duties), bool, std::ops::Range<u64>);
 
-const ROWS: [Row; 12] = [
+const ROWS: [Row; 14] = [
     ("flush_data_before_metadata", |duties| duties.flush_data_before_metadata = false, false, 0..500),
     ("store_bitmap_before_resync", |duties| duties.store_bitmap_before_resync = false, false, 0..500),
     ("drain_before_demotion", |duties| duties.drain_before_demotion = false, false, 3600..5000),
@@ -207,8 +213,10 @@ const ROWS: [Row; 12] = [
     ("announce_failed_disk_first", |duties| duties.announce_failed_disk_first = false, false, 8800..10_000),
     ("drain_before_bitmap", |duties| duties.drain_before_bitmap = false, false, 6400..8000),
     ("suspect_finished_resync", |duties| duties.suspect_finished_resync = false, false, 20_100..22_000),
-    ("new_generation_without_peer_write", |duties| duties.new_generation_without_peer_write = false, true, 0..2000),
+    ("new_generation_without_peer_write", |duties| duties.new_generation_without_peer_write = false, true, 54_050..54_100),
     ("note_failed_write_first", |duties| duties.note_failed_write_first = false, true, 4000..6000),
+    ("keep_generation_until_resync", |duties| duties.keep_generation_until_resync = false, true, 0..2000),
+    ("hold_writes_of_failed_log", |duties| duties.hold_writes_of_failed_log = false, true, 0..2000),
 ];
 
 /// The model is worth what it finds: each duty that the shell forgets is noticed. `SIMULATION_DUTY=name`, with `SIMULATION_SEEDS` from

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::sync::Mutex;
 
 /// Every fault of the fault model.
-pub const FAULTS: [&str; 18] = [
+pub const FAULTS: [&str; 19] = [
     "cable cut, what is on its way arrives in part",
     "cable cut, nothing arrives",
     "a node loses power",
@@ -24,6 +24,7 @@ pub const FAULTS: [&str; 18] = [
     "nothing arrives until a timeout",
     "a write for the peer fails",
     "a write of the application fails",
+    "a write of metadata fails",
     "a disk hangs",
     "a disk that hangs is named gone",
 ];

@@ -60,6 +60,8 @@ pub struct Duties {
     pub note_failed_write_first: bool,
     /// The correction of rule 34 comes into force with its resync.
     pub keep_generation_until_resync: bool,
+    /// Writes whose transaction of the activity log failed do not go to the disk.
+    pub hold_writes_of_failed_log: bool,
 }
 
 /// What is the same for a whole run.
@@ -82,6 +84,8 @@ pub struct Env {
     pub random: Random,
     /// Chance of what is drawn beside the simplest faults.
     pub more: Random,
+    /// Chance of what policies add.
+    pub extra: Random,
     pub settings: Settings,
     pub link: Option<Link>,
     pub oracle: Oracle,
@@ -186,6 +190,10 @@ pub struct Node {
     pub stale_bits: bool,
     /// The next access to the disk that ends fails.
     pub error_due: bool,
+    /// It is one of the metadata.
+    pub metadata_error_due: bool,
+    /// An access to the metadata has failed: the disk will be given up, whatever on-io-error says.
+    pub metadata_failed: bool,
     /// The disk answers nothing at the moment.
     pub hangs: bool,
     /// It was named gone (`detach --force`, disk-timeout): nobody waits for it any more.
@@ -270,6 +278,8 @@ impl Node {
             attached: false,
             stale_bits: false,
             error_due: false,
+            metadata_error_due: false,
+            metadata_failed: false,
             hangs: false,
             given_up: false,
             error_seen: false,
@@ -532,6 +542,13 @@ impl Node {
     /// One write of metadata; the power may fail behind it.
     pub fn write_meta(&mut self, write: Write<Box<Bytes>>, durable: bool) {
         if self.is_dying() || (self.hangs && self.given_up) {
+            return;
+        }
+        if self.metadata_error_due && self.both_good() {
+            self.metadata_error_due = false;
+            self.metadata_failed = true;
+            self.error_seen = true;
+            crate::marks::fault("a write of metadata fails");
             return;
         }
         if durable {

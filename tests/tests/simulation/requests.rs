@@ -132,7 +132,11 @@ impl Node {
             }
             Io::Transaction(write) => {
                 self.write_meta(write, true);
-                self.plane.transaction_committed();
+                if self.metadata_failed && env.options.duties.hold_writes_of_failed_log {
+                    self.plane.transaction_failed();
+                } else {
+                    self.plane.transaction_committed();
+                }
                 self.launch_ready(env);
                 self.log_kicked = true;
             }

@@ -163,10 +163,14 @@ impl Node {
         self.lose(env, if write { Conn::Timeout } else { Conn::NetworkFailure });
     }
 
+    /// This copy may be lost: the other one is as good.
+    pub fn both_good(&self) -> bool {
+        self.state.conn == Conn::Connected && self.state.disk == Disk::UpToDate && self.state.pdsk == Disk::UpToDate
+    }
+
     /// An access that ends now may be the one that fails (EIO): once, and while the other copy is good.
     pub fn fails(&mut self) -> bool {
-        let good = self.state.conn == Conn::Connected && self.state.disk == Disk::UpToDate && self.state.pdsk == Disk::UpToDate;
-        let fails = good && self.error_due;
+        let fails = self.both_good() && self.error_due;
         if fails {
             self.error_due = false;
             self.error_seen = true;
@@ -177,7 +181,8 @@ impl Node {
     /// ER-1: the worker looks at errors.
     pub fn apply_error_policy(&mut self, env: &mut Env) {
         self.error_seen = false;
-        let policy = env.settings.on_io_error;
+        let forced = std::mem::take(&mut self.metadata_failed);
+        let policy = if forced { OnIoError::Detach } else { env.settings.on_io_error };
         marks::outcome(match policy {
             OnIoError::PassOn => "on-io-error pass_on",
             OnIoError::CallLocalIoError => "on-io-error call-local-io-error",
@@ -236,12 +241,14 @@ impl World {
             // One at a time, and nobody else is to be the only good copy meanwhile.
             9 | 10 if self.may_lose_a_disk() => {
                 let at = self.env.more.index(2);
-                self.nodes[at].error_due = true;
-                self.nodes[1 - at].error_due = false;
+                let metadata = self.policies && self.env.extra.once_in(2);
+                self.nodes[at].error_due = !metadata;
+                self.nodes[at].metadata_error_due = metadata;
+                (self.nodes[1 - at].error_due, self.nodes[1 - at].metadata_error_due) = (false, false);
             }
             11 if self.may_lose_a_disk() => {
                 let at = self.env.more.index(2);
-                self.nodes.iter_mut().for_each(|node| node.error_due = false);
+                self.nodes.iter_mut().for_each(|node| (node.error_due, node.metadata_error_due) = (false, false));
                 self.nodes[at].hangs = true;
                 self.say(at, format_args!("disk hangs"));
                 marks::fault("a disk hangs");
@@ -283,7 +290,7 @@ impl World {
             link.silent = [false; 2];
         }
         for node in &mut self.nodes {
-            node.error_due = false;
+            (node.error_due, node.metadata_error_due) = (false, false);
             node.hangs = false;
             if node.alive {
                 node.pause(&mut self.env, word::USER_ISP, false);

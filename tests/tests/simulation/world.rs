@@ -49,6 +49,8 @@ pub struct Plan {
     pub duties: Duties,
     /// Draws settings, and faults beyond the simplest, from a second source of chance; without it the history is the same otherwise.
     pub settings: bool,
+    /// Draws what [`crate::policies`] has, from a third one.
+    pub policies: bool,
     pub verbose: bool,
 }
 
@@ -57,6 +59,8 @@ pub struct World {
     pub nodes: [Node; 2],
     pub env: Env,
     verbose: bool,
+    /// As the plan says.
+    pub policies: bool,
     /// Connection state of each node after the last step.
     seen: [Conn; 2],
     /// When each node was last lost to the other.
@@ -97,8 +101,9 @@ impl World {
         let nodes = [Node::off(0, disk.clone(), &options), Node::off(1, disk, &options)];
         let mut oracle = Oracle::new(options.protocol, options.ordering != Ordering::Flush);
         oracle.verbose = plan.verbose;
-        let env = Env { random, more, settings, link: None, oracle, options, now: 0 };
-        Self { nodes, env, verbose: plan.verbose, seen: [Conn::StandAlone; 2], left_at: [0; 2], joined_at: [0; 2], crashes: 0 }
+        let extra = Random::new(plan.seed ^ 0x5555_5555_5555_5555);
+        let env = Env { random, more, extra, settings, link: None, oracle, options, now: 0 };
+        Self { nodes, env, verbose: plan.verbose, policies: plan.policies, seen: [Conn::StandAlone; 2], left_at: [0; 2], joined_at: [0; 2], crashes: 0 }
     }
 
     /// Runs to the end; panics when something does not hold.
@@ -364,7 +369,7 @@ impl World {
         match self.env.random.below(8) {
             // One at a time, and not while a handshake looks at it: a copy that is nowhere can not be kept.
             6 if self.may_lose_a_disk() => {
-                self.nodes.iter_mut().for_each(|node| node.error_due = false);
+                self.nodes.iter_mut().for_each(|node| (node.error_due, node.metadata_error_due) = (false, false));
                 self.env.oracle.disk_fails(at);
                 self.nodes[at].give_up_disk(&mut self.env);
                 marks::fault("a disk fails");

@@ -75,6 +75,8 @@ pub struct DataPlane<T: Storage> {
     pub(super) missed_write: bool,
     /// Writes in [`DataPlane::local_failed`].
     pub(super) failed_writes: u32,
+    /// See [`DataPlane::transaction_failed`].
+    pub(super) log_broken: bool,
 }
 
 /// An application write as it arrives.
@@ -226,6 +228,7 @@ impl<T: Storage> DataPlane<T> {
             peer_missed: false,
             missed_write: false,
             failed_writes: 0,
+            log_broken: false,
         }
     }
 
@@ -261,6 +264,9 @@ impl<T: Storage> DataPlane<T> {
         self.peer_missed &= !gate.remote_read || self.gate.remote_read;
         self.missed_write &= !gate.local_up_to_date || self.gate.local_up_to_date;
         self.gate = gate;
+        if !gate.local && core::mem::take(&mut self.log_broken) {
+            self.transaction_committed();
+        }
         Actions { retry: opened && (self.take_waiters() || !self.launchable.is_empty()), ..Actions::default() }
     }
 

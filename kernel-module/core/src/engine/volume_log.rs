@@ -104,6 +104,16 @@ impl<T: Storage> DataPlane<T> {
         Some(pending)
     }
 
+    /// The transaction could not be written, so the disk is about to be given up. Its writes wait for that: one that went to the disk without
+    /// the log would differ there unmarked, should the power fail before the peer has it.
+    pub fn transaction_failed(&mut self) {
+        if self.gate.local {
+            self.log_broken = true;
+        } else {
+            self.transaction_committed();
+        }
+    }
+
     /// The transaction is on stable storage (or the disk was given up): its writes may run.
     pub fn transaction_committed(&mut self) {
         self.log.committed();
