@@ -19,10 +19,11 @@ const ROLE_TIMEOUT_SECONDS: Jiffies = 100;
 impl Resource {
     /// P_PROTOCOL, then for every volume its parameters, and WFReportParams (CO-6).
     pub(crate) fn greet_peer(&self, link: &Arc<Link>) -> Result<(), NoLink> {
-        // What the peer is told has to be whole; a change of role ends without the peer.
-        self.wait_control(ROLE_TIMEOUT_SECONDS * HZ, |control| !control.role_unfinished);
+        // What the peer is told has to be whole; a change of role, and a new generation, end without the peer.
+        let whole = |control: &Control| !control.role_unfinished && !control.volumes.iter().any(|volume| volume.generation_is_due());
+        self.wait_control(ROLE_TIMEOUT_SECONDS * HZ, |control| whole(control));
         let mut control = self.control.lock();
-        if control.cstate != Conn::WFConnection || control.role_unfinished {
+        if control.cstate != Conn::WFConnection || !whole(&control) {
             return Err(NoLink::Again);
         }
         // As it is now: it may have changed since the attempt began.

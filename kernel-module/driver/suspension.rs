@@ -13,6 +13,9 @@ use drbd_core::engine::volume::Actions;
 use drbd_core::state::vector::word;
 use drbd_core::state::{resource_effects, Conn, Disk, Kind, Refusal, Request, Role, State, Thaw};
 
+/// Longest wait for the end of a handshake; a silent peer is given up long before.
+const HANDSHAKE_LIMIT: Jiffies = 60 * HZ;
+
 /// What is to be completed once the lock is dropped.
 struct Finished {
     device: Arc<Device>,
@@ -143,8 +146,10 @@ impl Resource {
 
     /// RESUME_IO (UU-7, FE-9). The caller has the turn. Codes 1 and 2.
     pub(crate) fn resume_io(&self, number: u16) -> Result<i32, Refusal> {
+        // The peer has been told of the generation as it is, and decides by that.
+        self.wait_control(HANDSHAKE_LIMIT, |control| !control.state_sent);
         let suspended = self.control.lock().volumes.iter().any(|volume| volume.state.is_suspended());
-        self.settle_deferred_uuids();
+        self.settle_deferred_uuids()?;
         let request = Request::none().flag(word::SUSP, false).flag(word::SUSP_NOD, false).flag(word::SUSP_FEN, false);
         if !suspended {
             return self.change_by_admin(number, request).map(|changed| changed.code());
@@ -156,11 +161,16 @@ impl Resource {
 
     /// UU-7 by the administrator: a new generation where there is a disk; without one the node works with data that exists nowhere, and has
     /// to be torn down before it can join any again.
-    fn settle_deferred_uuids(&self) {
+    fn settle_deferred_uuids(&self) -> Result<(), Refusal> {
         {
             let mut control = self.control.lock();
+            if control.state_sent {
+                return Err(Refusal::InTransientState);
+            }
             for volume in control.volumes.iter_mut() {
                 let usable = volume.disk.is_some() && volume.state.disk >= Disk::Attaching;
+                // No connection comes before it.
+                volume.uuid_pending |= volume.uuid_deferred && usable;
                 if volume.uuid_deferred && !usable {
                     volume.uuid_deferred = false;
                     volume.effective_uuid = random_u64() & !1;
@@ -169,6 +179,7 @@ impl Resource {
             }
         }
         self.create_deferred_uuids();
+        Ok(())
     }
 
     /// HS-9: the peer is only Consistent, so it was restarted, and requests frozen since can not be sent again: they end without it, under a

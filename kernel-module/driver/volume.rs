@@ -134,6 +134,11 @@ impl Volume {
         }
     }
 
+    /// A new generation is about to begin: what the peer is told has to be whole.
+    pub(crate) fn generation_is_due(&self) -> bool {
+        self.uuid_pending || (self.uuid_deferred && self.state.thaws_by_fencing())
+    }
+
     /// The disk fails by an error, and the policy calls for the helper local-io-error.
     pub(crate) fn calls_for_local_error(&self) -> bool {
         self.device.failed_by_error.load(Acquire) && self.disk.as_ref().is_some_and(|disk| disk.conf.on_io_error() == 1)

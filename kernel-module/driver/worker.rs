@@ -202,14 +202,17 @@ impl Resource {
         let sync = {
             let mut control = self.control.lock();
             let Some(volume) = control.volume(number) else { return };
-            if !matches!(volume.state.conn, Conn::SyncSource | Conn::PausedSyncS) {
-                // Lost meanwhile: a new generation here would push an older one out of the history.
+            let started = matches!(volume.state.conn, Conn::SyncSource | Conn::PausedSyncS);
+            let Some(disk) = volume.disk.as_mut() else { return };
+            if !started && disk.uuids.bitmap != 0 {
+                // Lost meanwhile: a new generation here would push an older one out of the history. Without any the bits would mean nothing.
                 return;
             }
-            let Some(disk) = volume.disk.as_mut() else { return };
-            disk.uuids.start_as_source(random_u64())
+            let sync = disk.uuids.start_as_source(random_u64());
+            started.then_some(sync)
         };
         let _ = self.write_superblock(number);
+        let Some(sync) = sync else { return };
         let version = self.control.lock().version;
         self.send(number, super::packets::sync_uuid(version, number, sync));
     }

@@ -8,7 +8,7 @@ use drbd_core::activity_log::{ActivityLog, FREE};
 use drbd_core::bitmap::Bitmap;
 use drbd_core::md::log_block::{self, Kind as BlockKind};
 use drbd_core::md::{flags, superblock, Index, Superblock, Uuids};
-use drbd_core::state::{attach, Disk as DiskState, Fencing, Kind, Request, Role};
+use drbd_core::state::{attach, Disk as DiskState, Kind, Request, Role};
 
 /// Bytes of bitmap an extent stands for.
 const EXTENT_BITMAP_BYTES: usize = 128;
@@ -126,9 +126,9 @@ impl Node {
         }
         self.stale_bits = self.uuids.bitmap == 0 && self.plane.bitmap.weight() > 0;
         self.uuids.set_primary(self.state.role == Role::Primary);
-        let end = attach::conclude(&self.state, attach::found(found.flags, self.state.pdsk, Fencing::DontCare));
+        let end = attach::conclude(&self.state, attach::found(found.flags, self.state.pdsk, self.conduct.fencing));
         if end.negotiates {
-            self.found = Some(attach::found(found.flags, self.state.pdsk, Fencing::DontCare));
+            self.found = Some(attach::found(found.flags, self.state.pdsk, self.conduct.fencing));
             self.peer_uuids = None;
         } else {
             self.effective = self.uuids.current;

@@ -175,7 +175,7 @@ impl Node {
 
     fn adopt(&mut self, env: &mut Env, peer: &State, peer_disk: DiskState, conn: Conn, action: Option<Action>) {
         let old = self.state;
-        let facts = AdoptFacts { found_at_attach: self.found.map_or(DiskState::Diskless, |found| found.0), ..AdoptFacts::default() };
+        let facts = AdoptFacts { found_at_attach: self.found.map_or(DiskState::Diskless, |found| found.0), uuid_deferred: self.policy.uuid_deferred, ..AdoptFacts::default() };
         match adopt(&old, peer, peer_disk, conn, action, &facts) {
             Adoption::FailOwnDisk => {
                 self.hard(&env.options, Request::none().disk(DiskState::Failed));
@@ -198,13 +198,31 @@ impl Node {
                     self.enqueue_packet(Command::State, &word);
                 }
             }
+            Adoption::AbortFrozen => {
+                self.abandon_frozen(env);
+                self.lose(env, Conn::ProtocolError);
+            }
             other => panic!("{other:?}"),
+        }
+    }
+
+    /// AC-6. A connection that is lost already gets no new generation: each would push an older one out of the history. But without any the
+    /// bits would mean nothing.
+    pub fn send_sync_uuid(&mut self, env: &mut Env) {
+        let started = matches!(self.state.conn, Conn::SyncSource | Conn::PausedSyncS);
+        if !started && (self.uuids.bitmap != 0 || !self.attached) {
+            return;
+        }
+        let sync = self.uuids.start_as_source(env.random.next());
+        self.write_superblock(env);
+        if started {
+            self.enqueue_packet(Command::SyncUuid, &sync.to_be_bytes());
         }
     }
 
     /// UU-10, RS-4.
     fn receive_sync_uuid(&mut self, env: &mut Env, sync: u64) {
-        if self.state.conn != Conn::WFSyncUUID {
+        if !matches!(self.state.conn, Conn::WFSyncUUID | Conn::Behind) {
             // The disk went away meanwhile.
             return;
         }

@@ -49,7 +49,7 @@ pub fn edge(old: &State, new: &State) {
     }
 }
 
-/// What the settings led to, by name; every one of [`crate::settings::OUTCOMES`] has to come about.
+/// What the settings led to, by name; every one of [`crate::settings::OUTCOMES`] and [`crate::policies::OUTCOMES`] has to come about.
 static OUTCOMES: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
 
 /// A setting has decided something.
@@ -60,7 +60,7 @@ pub fn outcome(name: &'static str) {
 /// Outcomes that never came about.
 pub fn missing_outcomes() -> Vec<&'static str> {
     let seen = OUTCOMES.lock().unwrap();
-    crate::settings::OUTCOMES.iter().filter(|name| !seen.contains(*name)).copied().collect()
+    crate::settings::OUTCOMES.iter().chain(crate::policies::OUTCOMES).filter(|name| !seen.contains(*name)).copied().collect()
 }
 
 /// Faults that never came about.

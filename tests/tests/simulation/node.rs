@@ -5,6 +5,7 @@
 //! Metadata is written in one step, but the power may fail behind every single write (`fuse`).
 
 use crate::disk::{Bytes, Disk, Write};
+use crate::duties::Duties;
 use crate::heap::{Heap, LogSlots, Pages};
 use crate::network::{Link, Message, Stream};
 use crate::oracle::Oracle;
@@ -31,39 +32,6 @@ pub const PAGES: usize = 2;
 pub const VERSION: u32 = 101;
 pub const FEATURES: u32 = features::OURS;
 
-/// What the shell promises beside core; a test takes each away to see that it is needed.
-#[derive(Clone, Copy)]
-pub struct Duties {
-    /// The data device is flushed before metadata that no longer covers its blocks, also when it is another device.
-    pub flush_data_before_metadata: bool,
-    /// The target has the merged bitmap on disk before it asks for the first block.
-    pub store_bitmap_before_resync: bool,
-    /// A demotion waits until the peer has acknowledged every epoch.
-    pub drain_before_demotion: bool,
-    /// The new generation is on disk before a write completes without the peer.
-    pub store_generation_before_completion: bool,
-    /// Changed pages of the bitmap are on disk before an extent leaves the activity log.
-    pub store_bitmap_before_eviction: bool,
-    /// Writes that were received, and wait for an earlier epoch, are carried out when the connection ends.
-    pub keep_received_writes: bool,
-    /// The superblock says Primary until the bitmap of a demotion is on disk.
-    pub store_bitmap_before_demotion: bool,
-    /// A source that answered a ping while no bit was left, and is lost before it hears of the end, treats the target as finished.
-    pub suspect_finished_resync: bool,
-    /// The peer hears that the disk fails before it gets a write that has no copy here.
-    pub announce_failed_disk_first: bool,
-    /// The bitmap is sent when the peer has answered for all writes before it.
-    pub drain_before_bitmap: bool,
-    /// A node whose peer could not do a write of it begins a new generation when it loses contact to that disk, although nobody is Primary.
-    pub new_generation_without_peer_write: bool,
-    /// A write that failed here completes when the superblock says that this disk lacks data.
-    pub note_failed_write_first: bool,
-    /// The correction of rule 34 comes into force with its resync.
-    pub keep_generation_until_resync: bool,
-    /// Writes whose transaction of the activity log failed do not go to the disk.
-    pub hold_writes_of_failed_log: bool,
-}
-
 /// What is the same for a whole run.
 #[derive(Clone, Copy)]
 pub struct Options {
@@ -77,6 +45,7 @@ pub struct Options {
     pub max_request_bytes: u32,
     pub compress: bool,
     pub duties: Duties,
+    pub conduct: crate::policies::Conduct,
 }
 
 /// Everything outside of the nodes.
@@ -96,6 +65,7 @@ pub struct Env {
 
 /// A change of the vector that the worker has still to carry out.
 pub struct AfterChange {
+    pub old: State,
     pub new: State,
     pub effects: Effects,
 }
@@ -251,6 +221,10 @@ pub struct Node {
     pub retry: bool,
     pub log_kicked: bool,
     pub ios: Vec<Io>,
+    /// Its policies.
+    pub conduct: crate::policies::Conduct,
+    /// What policies keep in mind.
+    pub policy: crate::policies::Memory,
     /// Kinds of changes of the vector, newest last, for the report of a failure.
     pub trace: VecDeque<String>,
 }
@@ -324,6 +298,8 @@ impl Node {
             retry: false,
             log_kicked: false,
             ios: Vec::new(),
+            conduct: options.conduct,
+            policy: Default::default(),
             trace: VecDeque::new(),
         }
     }
@@ -358,7 +334,7 @@ impl Node {
             suspended: state.is_suspended(),
             two_primaries: false,
             max_in_flight: 1000,
-            ..Gate::default()
+            ..self.conduct.gate(state)
         }
     }
 
@@ -386,6 +362,8 @@ impl Node {
             is_open: self.plane.in_flight() > 0 || !self.waiting.is_empty(),
             generation_matches: self.effective & !1 == self.uuids.current & !1,
             negotiated_disk: self.found,
+            fencing: self.fencing(),
+            suspend_on_no_data: self.conduct.suspend_on_no_data,
             ..Facts::default()
         }
     }
@@ -424,11 +402,15 @@ impl Node {
             peer_missed_write: options.duties.new_generation_without_peer_write && self.plane.peer_missed_write(),
             version: VERSION,
         };
-        let effects = effects::effects_with(&old, &new, &facts);
+        let mut effects = effects::effects_with(&old, &new, &facts);
         self.publish(options, false);
         crate::marks::edge(&old, &new);
         self.state = new;
         self.flags = superblock_flags(self.flags, &new, self.crashed_primary);
+        if effects.has(Effects::NEW_CURRENT_UUID) && new.is_suspended() && !effects.has(Effects::NEW_CURRENT_UUID_AT_ONCE) {
+            self.policy.uuid_deferred = true;
+            effects = effects.without(Effects::NEW_CURRENT_UUID);
+        }
         self.uuid_pending |= effects.has(Effects::NEW_CURRENT_UUID) && options.duties.store_generation_before_completion;
         self.consider_resync |= effects.has(Effects::CONSIDER_RESYNC);
         let marked = |state: &State| effects::md_flags(state) & drbd_core::md::flags::PRIMARY != 0;
@@ -449,7 +431,11 @@ impl Node {
         if self.announces_at_once(options, &new, effects) {
             self.enqueue_packet(Command::State, &new.pack().to_be_bytes());
         }
-        self.after.push_back(AfterChange { new, effects });
+        if new.conn == Conn::Ahead && effects.has(Effects::SEND_STATE) {
+            self.enqueue_packet(Command::State, &new.pack().to_be_bytes());
+            effects = effects.without(Effects::SEND_STATE);
+        }
+        self.after.push_back(AfterChange { old, new, effects });
         self.publish(options, true);
     }
 
@@ -469,6 +455,9 @@ impl Node {
     pub fn work(&mut self, env: &mut Env) {
         let Some(change) = self.after.pop_front() else { return };
         for (effect, _) in Effects::ALL {
+            if *effect == Effects::SEND_SYNC_UUID && !self.is_dying() {
+                self.reconsider_suspension(env, &change);
+            }
             if change.effects.has(*effect) && !self.is_dying() {
                 self.carry_out(env, &change, *effect);
             }
@@ -481,13 +470,7 @@ impl Node {
                 self.crashed_primary = false;
                 self.flags = superblock_flags(self.flags, &self.state, false);
             }
-            // A connection that is lost already gets no new generation: each would push an older one out of the history.
-            Effects::SEND_SYNC_UUID if !matches!(self.state.conn, Conn::SyncSource | Conn::PausedSyncS) => {}
-            Effects::SEND_SYNC_UUID => {
-                let sync = self.uuids.start_as_source(env.random.next());
-                self.write_superblock(env);
-                self.enqueue_packet(Command::SyncUuid, &sync.to_be_bytes());
-            }
+            Effects::SEND_SYNC_UUID => self.send_sync_uuid(env),
             Effects::SEND_BITMAP => self.enqueue(Item::Bitmap),
             Effects::NEW_CURRENT_UUID => self.rotate_uuid(env),
             Effects::WRITE_BITMAP | Effects::WRITE_CHANGED_BITMAP => {
@@ -526,7 +509,7 @@ impl Node {
     }
 
     /// AC-9, UU-1.
-    fn rotate_uuid(&mut self, env: &mut Env) {
+    pub fn rotate_uuid(&mut self, env: &mut Env) {
         if self.attached && self.uuids.bitmap == 0 {
             self.uuids.new_current(env.random.next(), self.state.role == Role::Primary);
             self.effective = self.uuids.current;

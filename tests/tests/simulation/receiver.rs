@@ -260,6 +260,7 @@ impl Node {
         } else {
             self.start_connecting(env);
         }
+        self.note_lost_peer(env);
     }
 
     pub fn start_connecting(&mut self, env: &mut Env) {

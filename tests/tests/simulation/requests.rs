@@ -37,6 +37,7 @@ impl Node {
 
     fn start(&mut self, env: &mut Env, launch: Launch) {
         env.oracle.launched(self.apps[&launch.slot].tag, self.me, self.plane.entry(launch.slot).flags.has(Flags::NET_QUEUED));
+        self.policy.congested |= launch.congested;
         if let Some(ok) = launch.complete {
             assert!(!ok);
             let write = self.apps.remove(&launch.slot).unwrap();
@@ -146,8 +147,13 @@ impl Node {
 
     /// The superblock says that the disk lacks them.
     pub fn release_failed_writes(&mut self, env: &mut Env) {
+        let mut any = false;
         while let Some((slot, actions)) = self.plane.take_failed_write() {
             self.finish(env, slot, &actions);
+            any = true;
+        }
+        if any && !self.state.is_suspended() {
+            self.release_unsuspended(env);
         }
     }
 

@@ -292,6 +292,7 @@ impl World {
         for node in &mut self.nodes {
             (node.error_due, node.metadata_error_due) = (false, false);
             node.hangs = false;
+            node.policy.fenced_at = 0;
             if node.alive {
                 node.pause(&mut self.env, word::USER_ISP, false);
                 node.pause(&mut self.env, word::AFTR_ISP, false);

@@ -4,12 +4,14 @@
 use crate::boot;
 use crate::marks;
 use crate::network::{Link, Stream};
-use crate::node::{Duties, Env, Node, Options, Receiver, SECTORS};
+use crate::duties::Duties;
+use crate::node::{Env, Node, Options, Receiver, SECTORS};
 use crate::oracle::Oracle;
+use crate::policies::Conduct;
 use crate::random::Random;
 use crate::settings::Settings;
 use drbd_core::epoch::Ordering;
-use drbd_core::state::{Conn, Disk as DiskState, Role};
+use drbd_core::state::{Conn, Disk as DiskState, Fencing, Role};
 
 /// Places the application writes to: extents, and an offset within.
 const HOT_EXTENTS: [u64; 12] = [0, 1, 2, 3, 7, 8, 20, 31, 32, 33, 50, 63];
@@ -39,6 +41,9 @@ enum Step {
     NoticeLoss,
     TimeOut,
     Error,
+    Congested,
+    Return,
+    Fence,
 }
 
 /// What the run is to show.
@@ -77,8 +82,9 @@ pub struct Summary {
     pub crashes: u32,
 }
 
-fn options(random: &mut Random, duties: Duties) -> Options {
+fn options(random: &mut Random, duties: Duties, conduct: Conduct) -> Options {
     Options {
+        conduct,
         protocol: [3, 3, 3, 2, 1][random.index(5)],
         internal: random.once_in(2),
         ordering: [Ordering::Flush, Ordering::Flush, Ordering::Drain][random.index(3)],
@@ -94,14 +100,19 @@ fn options(random: &mut Random, duties: Duties) -> Options {
 impl World {
     pub fn new(plan: &Plan) -> Self {
         let mut random = Random::new(plan.seed);
-        let options = options(&mut random, plan.duties);
+        let mut extra = Random::new(plan.seed ^ 0x5555_5555_5555_5555);
+        let conduct = if plan.policies { Conduct::draw(&mut extra) } else { Conduct::default() };
+        let mut options = options(&mut random, plan.duties, conduct);
+        if conduct.fencing == Fencing::ResourceAndStonith {
+            // AT-4.
+            options.protocol = options.protocol.max(2);
+        }
         let mut more = Random::new(!plan.seed);
         let settings = if plan.settings { Settings::draw(&mut more) } else { Settings::default() };
         let disk = boot::prepare(&options, 0x1234_5678_9abc_def0);
         let nodes = [Node::off(0, disk.clone(), &options), Node::off(1, disk, &options)];
         let mut oracle = Oracle::new(options.protocol, options.ordering != Ordering::Flush);
         oracle.verbose = plan.verbose;
-        let extra = Random::new(plan.seed ^ 0x5555_5555_5555_5555);
         let env = Env { random, more, extra, settings, link: None, oracle, options, now: 0 };
         Self { nodes, env, verbose: plan.verbose, policies: plan.policies, seen: [Conn::StandAlone; 2], left_at: [0; 2], joined_at: [0; 2], crashes: 0 }
     }
@@ -116,6 +127,9 @@ impl World {
         for _ in 0..plan.steps {
             if plan.settings {
                 self.more();
+            }
+            if plan.policies {
+                self.administer_policies();
             }
             match self.env.random.below(120) {
                 0 => self.fault(),
@@ -174,6 +188,9 @@ impl World {
                 (serving && link.is_some_and(|link| link.cut), Step::NoticeLoss),
                 (serving && link.is_some_and(|link| link.silent != [false; 2]), Step::TimeOut),
                 (node.error_seen && !node.state_sent, Step::Error),
+                (node.policy.congested && node.after.is_empty(), Step::Congested),
+                (node.may_return_to_peer() && !waits, Step::Return),
+                (node.policy.fence_due && node.policy.fenced_at <= self.env.now && !waits, Step::Fence),
             ];
             steps.extend(rows.into_iter().filter(|row| row.0).map(|row| (node.me, row.1)));
         }
@@ -231,6 +248,9 @@ impl World {
             Step::NoticeLoss => node.lose(env, Conn::BrokenPipe),
             Step::TimeOut => node.time_out(env),
             Step::Error => node.apply_error_policy(env),
+            Step::Congested => node.follow_congestion(env),
+            Step::Return => node.return_to_peer(env),
+            Step::Fence => self.fence(at),
         }
     }
 
@@ -252,7 +272,7 @@ impl World {
 
     fn establish(&mut self) -> bool {
         // A change of role that is not complete would change the generations behind the peer's back.
-        let ready = self.nodes.iter().all(|node| node.alive && node.receiver == Receiver::Connecting && !node.role_changed);
+        let ready = self.nodes.iter().all(|node| node.alive && node.receiver == Receiver::Connecting && !node.role_changed && !node.generation_is_due());
         if !ready || self.env.link.is_some() {
             return false;
         }
@@ -288,7 +308,10 @@ impl World {
             (Conn::PausedSyncS, Conn::SyncSource) | (Conn::SyncSource, Conn::PausedSyncS) => {}
             (_, Conn::SyncSource | Conn::PausedSyncS) if both => {
                 self.env.oracle.resync_begins(at, other);
-                self.bits_cover_differences(at);
+                // After congestion what the peer has acknowledged may still be on its way to its disk; its epoch answers for that.
+                if before != Conn::Ahead {
+                    self.bits_cover_differences(at);
+                }
             }
             (Conn::SyncTarget | Conn::PausedSyncT, Conn::Connected) if self.nodes[at].state.disk == DiskState::UpToDate => {
                 let together = both && matches!(self.nodes[other].state.conn, Conn::SyncSource | Conn::PausedSyncS);
@@ -499,6 +522,8 @@ impl World {
             }
             self.settle();
             self.attach_all();
+            self.settle();
+            self.resume_all();
             self.settle();
             for node in &self.nodes {
                 let stuck = node.plane.in_flight() > 0 || !node.waiting.is_empty();

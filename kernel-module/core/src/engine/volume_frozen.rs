@@ -35,14 +35,21 @@ impl<T: Storage> DataPlane<T> {
         self.set_flags(slot, flags);
         let off_log = !flags.has(Flags::ON_LOG);
         match thaw {
-            Thaw::Resend if flags.peer_has_it() => Some((slot, self.settle_finally(slot))),
+            // A peer that comes back without its disk, or with one that is behind, may have had it in memory alone; and when a resync to this node
+            // follows, the bits had better be set.
+            Thaw::Resend if flags.peer_has_it() && self.gate.remote_read && (self.gate.local_up_to_date || !self.gate.local) => Some((slot, self.settle_finally(slot))),
             Thaw::Resend if off_log && !flags.has(Flags::COMPLETED) => {
                 let flags = flags.without(Flags::NET_OK.with(Flags::NET_FAILED).with(Flags::PEER_IN_SYNC)).with(Flags::NET_QUEUED);
                 let flags = flags
                     .with_if(Flags::WANT_WRITE_ACK, self.gate.want_write_ack)
                     .with_if(Flags::WANT_RECEIVE_ACK, self.gate.want_receive_ack)
                     .with_if(Flags::MAY_SET_IN_SYNC, self.gate.in_sync_states);
-                self.set_flags(slot, flags);
+                // What was admitted without a disk has no local part; a disk that is there by now lacks it.
+                let lacks = self.gate.local && !flags.has(Flags::LOCAL_PENDING.with(Flags::LOCAL_OK));
+                if lacks {
+                    self.bitmap.set_range(entry.sector, entry.size_bytes);
+                }
+                self.set_flags(slot, flags.with_if(Flags::BITS_SET, lacks));
                 self.queue_send(slot, now, stamp);
                 Some((slot, Actions::default()))
             }

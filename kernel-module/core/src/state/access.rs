@@ -59,6 +59,11 @@ impl State {
         self.pdsk < Disk::Inconsistent
     }
 
+    /// FE-9: the peer is fenced, so frozen I/O goes on without it, with the generation that was put off (UU-7).
+    pub fn thaws_by_fencing(&self) -> bool {
+        self.susp_fen && self.pdsk <= Disk::Outdated
+    }
+
     /// Nothing is configured: `/proc/drbd` shows `cs:Unconfigured`.
     pub const fn is_unconfigured(&self) -> bool {
         matches!((self.conn, self.disk, self.role), (Conn::StandAlone, Disk::Diskless, Role::Secondary))

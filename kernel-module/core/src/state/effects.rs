@@ -55,7 +55,8 @@ effects! {
     RESUME_LOG = 16;
     /// SC-8: a resync has to be considered with the next state packet.
     CONSIDER_RESYNC = 17;
-    /// AC-10: beside [`Effects::NEW_CURRENT_UUID`], when a peer without disk became Primary: at once even while suspended.
+    /// AC-10: beside [`Effects::NEW_CURRENT_UUID`], when a peer without disk became Primary, a lone Primary has its disk back, or the peer lacks
+    /// something already: at once even while suspended.
     NEW_CURRENT_UUID_AT_ONCE = 18;
 }
 
@@ -146,11 +147,18 @@ pub fn effects_with(old: &State, new: &State, facts: &EffectFacts) -> Effects {
     set.add(Effects::SEND_BITMAP, entered(Conn::WFBitMapS));
     let someone_primary = new.role == Role::Primary || new.peer == Role::Primary;
     let own_usable = new.disk == Disk::UpToDate;
-    // More often than UU-6 says: a write that the peer's disk could not do is missing there, even if the Primary was demoted since.
-    let lost = lost_contact(old, new) && (someone_primary || facts.peer_missed_write);
+    // More often than UU-6 says: a write that the peer's disk could not do is missing there, even if the Primary was demoted since; so is what
+    // a node that is Ahead did not send; and a Primary that gets a disk back while it is alone goes on with it where the peer may have gone on
+    // too.
+    let ahead = old.conn == Conn::Ahead;
+    let demoted_ahead = ahead && old.role == Role::Primary && new.role == Role::Secondary;
+    let alone = new.conn < Conn::Connected || new.pdsk <= Disk::Failed;
+    let back = matches!(old.disk, Disk::Attaching | Disk::Negotiating) && new.role == Role::Primary && alone;
+    let lost = (lost_contact(old, new) && (someone_primary || facts.peer_missed_write || ahead)) || demoted_ahead || back;
     let peer_took_over = new.pdsk < Disk::Inconsistent && new.peer == Role::Primary && old.peer != Role::Primary;
     set.add(Effects::NEW_CURRENT_UUID, (lost || peer_took_over) && own_usable && facts.bitmap_uuid_free);
-    set.add(Effects::NEW_CURRENT_UUID_AT_ONCE, peer_took_over && own_usable && facts.bitmap_uuid_free);
+    let parted = lost && (ahead || facts.peer_missed_write);
+    set.add(Effects::NEW_CURRENT_UUID_AT_ONCE, (peer_took_over || back || parted) && own_usable && facts.bitmap_uuid_free);
     let diskless_peer_demoted = new.pdsk < Disk::Inconsistent && old.peer == Role::Primary && new.peer == Role::Secondary;
     // More often than AC-11 and AC-12 say: whenever the superblock loses its Primary mark, the activity log no longer speaks for bits that
     // are in memory alone.

@@ -140,7 +140,9 @@ pub fn resource_effects(changes: &[(State, State)]) -> ResourceEffects {
     if any_new(|s| s.susp_fen) {
         if all_connected {
             effects.thaw = Some(Thaw::Resend);
-            effects.drop_deferred_uuids = true;
+            // A peer that comes back without its disk takes no part in what is written from now on: that is a new generation after all.
+            effects.create_deferred_uuids = any_new(|s| s.pdsk < Disk::Inconsistent);
+            effects.drop_deferred_uuids = !effects.create_deferred_uuids;
             effects.clear_susp_fen = true;
         } else if all(|s| s.pdsk <= Disk::Outdated) {
             effects.thaw = Some(Thaw::LocalOnly);

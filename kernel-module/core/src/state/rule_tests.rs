@@ -373,6 +373,13 @@ fn ac_9_needs_a_primary_good_data_and_a_free_bitmap_uuid() {
     let lost = |state: State| State { conn: Conn::NetworkFailure, peer: Role::Unknown, pdsk: Disk::DUnknown, ..state };
     let rotates = |old: State, facts: &EffectFacts| effects_with(&old, &lost(old), facts).has(Effects::NEW_CURRENT_UUID);
     assert!(!rotates(connected(), &FREE));
+    assert!(rotates(State { conn: Conn::Ahead, pdsk: Disk::Consistent, ..connected() }, &FREE), "the peer is behind");
+    let alone = State { conn: Conn::WFConnection, peer: Role::Unknown, pdsk: Disk::DUnknown, ..primary() };
+    let attached = effects_with(&State { disk: Disk::Attaching, susp_nod: true, ..alone }, &State { susp_nod: true, ..alone }, &FREE);
+    assert!(attached.has(Effects::NEW_CURRENT_UUID) && attached.has(Effects::NEW_CURRENT_UUID_AT_ONCE), "a lone Primary has its disk back");
+    let ahead = State { conn: Conn::Ahead, pdsk: Disk::Consistent, ..primary() };
+    let demoted = effects_with(&ahead, &State { role: Role::Secondary, ..ahead }, &FREE);
+    assert!(demoted.has(Effects::NEW_CURRENT_UUID) && !effects_with(&primary(), &connected(), &FREE).has(Effects::NEW_CURRENT_UUID));
     assert!(rotates(connected(), &EffectFacts { peer_missed_write: true, ..FREE }), "the peer's disk has failed a write");
     assert!(!rotates(primary(), &EffectFacts { bitmap_uuid_free: false, ..FREE }));
     assert!(!rotates(State { disk: Disk::Inconsistent, ..primary() }, &FREE));
