@@ -80,6 +80,7 @@ fn gate(control: &Control, volume: &Volume, open: bool) -> Gate {
         replicate: state.replicates() && state.conn >= Conn::Connected,
         notify_out_of_sync: state.notifies_out_of_sync(),
         remote_read: state.pdsk == Disk::UpToDate && state.conn >= Conn::Connected,
+        peer_lacks: state.conn >= Conn::Connected && state.pdsk != Disk::UpToDate,
         writable: state.disk == Disk::UpToDate || state.pdsk == Disk::UpToDate,
         in_sync_states,
         // WR-2.

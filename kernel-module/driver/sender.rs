@@ -327,6 +327,7 @@ impl Sender<'_> {
             self.idle_barrier();
             self.connection.sender_wait.wait_interruptible_timeout(jiffies_from_ms(5), || false);
         }
+        device.plane.lock().core.mark_frozen();
         let Ok(mut page) = Page::zeroed() else {
             self.check(Err(NetError::Failed(ENOMEM)));
             return;

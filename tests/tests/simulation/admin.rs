@@ -48,7 +48,11 @@ impl Node {
     }
 
     pub fn promote(&mut self, env: &mut Env) {
-        let _ = self.ask(env, Request::none().role(Role::Primary), Command::StateChgReq);
+        self.promote_by(env, Request::none().role(Role::Primary));
+    }
+
+    pub fn promote_by(&mut self, env: &mut Env, request: Request) {
+        let _ = self.ask(env, request, Command::StateChgReq);
     }
 
     /// RO-3: no request of the application is left; with the duty, none that the peer has not on stable storage either.

@@ -324,6 +324,7 @@ impl Node {
             replicate: state.replicates() && state.conn >= Conn::Connected,
             notify_out_of_sync: state.notifies_out_of_sync(),
             remote_read: state.pdsk == DiskState::UpToDate && state.conn >= Conn::Connected,
+            peer_lacks: state.conn >= Conn::Connected && state.pdsk != DiskState::UpToDate,
             writable: state.disk == DiskState::UpToDate || state.pdsk == DiskState::UpToDate,
             in_sync_states,
             want_receive_ack: options.protocol == 2,

@@ -54,6 +54,7 @@ pub const OUTCOMES: &[&str] = &[
     "fence-peer 6",
     "fence-peer 7",
     "fence-peer broken",
+    "promoted after fencing",
     "frozen requests sent again",
     "frozen requests end by the local result",
     "no data: I/O suspended",
@@ -182,6 +183,12 @@ impl Node {
         }
     }
 
+    /// RO-2: without the peer it is not promoted before that can do no harm.
+    pub fn wants_fencing(&self) -> bool {
+        let alone = self.state.conn < Conn::WFReportParams && self.state.pdsk > Disk::Outdated;
+        self.fencing() != Fencing::DontCare && self.state.role == Role::Secondary && alone && self.state.disk >= Disk::Consistent
+    }
+
     /// resume-io (UU-7, FE-9).
     fn resume_io(&mut self, env: &mut Env) {
         marks::outcome("resume-io");
@@ -260,6 +267,19 @@ impl World {
         let exit = self.ask_helper(at);
         self.say(at, format_args!("fence-peer {exit}"));
         self.nodes[at].fenced(&mut self.env, exit);
+    }
+
+    /// FE-2: the helper comes first.
+    pub fn promote_with_fencing(&mut self, at: usize) {
+        let exit = self.ask_helper(at);
+        self.say(at, format_args!("fence-peer {exit} for a promotion"));
+        let (node, env) = (&mut self.nodes[at], &mut self.env);
+        if node.fenced(env, exit) {
+            marks::outcome("promoted after fencing");
+            let request = Request::none().role(Role::Primary);
+            let request = if node.state.disk == Disk::Consistent { request.disk(Disk::UpToDate) } else { request };
+            node.promote_by(env, request);
+        }
     }
 
     /// What an administrator does about suspended I/O.

@@ -105,6 +105,7 @@ impl Node {
     }
 
     fn send_bitmap(&mut self, env: &mut Env) {
+        self.plane.mark_frozen();
         let mut transfer = Transfer::new(SECTORS.div_ceil(8), drbd_core::wire::header::header_bytes(VERSION));
         let mut bytes = [0; 4096];
         while let Some(piece) = transfer.next_piece(&Sent(&self.plane.bitmap), env.options.compress, &mut bytes) {

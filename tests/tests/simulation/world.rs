@@ -321,7 +321,8 @@ impl World {
                 let until = if both && self.nodes[other].state.conn >= Conn::Connected { self.env.now } else { self.left_at[other] };
                 self.env.oracle.resync_ended(other, at, until);
             }
-            (Conn::WFReportParams, Conn::Connected) if current && both => {
+            // A node whose I/O is frozen may still find that the other was restarted (HS-9).
+            (Conn::WFReportParams, Conn::Connected) if current && both && !self.nodes[other].state.is_suspended() => {
                 let agrees = matches!(self.nodes[other].state.conn, Conn::WFReportParams | Conn::Connected);
                 if agrees && self.nodes[other].state.disk == DiskState::UpToDate {
                     self.same_contents("after a connect without resync");
@@ -449,9 +450,10 @@ impl World {
         let current = node.state.disk == DiskState::UpToDate;
         match env.random.below(12) {
             10 | 11 if may_attach => node.attach(env),
-            0..=4 if node.state.role == Role::Secondary && current && !unseen && node.may_promote() => {
+            0..=4 if node.state.role == Role::Secondary && current && !unseen && node.may_promote() && !node.wants_fencing() => {
                 node.promote(env);
             }
+            0..=4 if node.wants_fencing() && !unseen && node.may_promote() => self.promote_with_fencing(at),
             5 | 6 if node.primary && node.may_demote(env) => node.demote(env),
             7 => node.disconnect(env),
             8 | 9 => {

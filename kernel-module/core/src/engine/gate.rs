@@ -21,6 +21,8 @@ pub struct Gate {
     pub notify_out_of_sync: bool,
     /// The peer can serve reads (pdsk UpToDate, RD-2).
     pub remote_read: bool,
+    /// The peer is there, and its data is not good: a copy with it alone is none.
+    pub peer_lacks: bool,
     /// Writes are allowed at all: own disk or the peer's is UpToDate (WR-7).
     pub writable: bool,
     /// Connection state is one of 16..21: writes carry MAY_SET_IN_SYNC and want a write ack (wire 3.2).

@@ -630,8 +630,10 @@ impl<T: Storage> DataPlane<T> {
         }
         if entry.flags.may_complete() {
             // A copy on a disk that is being given up, or that a resync will overwrite, is none: the data that counts does not have it.
+            // Nor is one with a peer that is known to lack something.
             let lacks = self.failed_writes > 0 && self.missed_write();
-            let counts = entry.flags.has(Flags::NET_OK) || (self.gate.local_up_to_date && !lacks);
+            let there = entry.flags.has(Flags::NET_OK) && !self.gate.peer_lacks;
+            let counts = there || (self.gate.local_up_to_date && !lacks);
             let good = entry.flags.succeeded() && counts;
             if !good && hold {
                 self.freeze(slot, entry.flags);

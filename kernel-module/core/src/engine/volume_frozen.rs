@@ -64,6 +64,16 @@ impl<T: Storage> DataPlane<T> {
         }
     }
 
+    /// The bitmap is about to be sent to the peer: it shows the ranges of frozen requests too, for they may come after it.
+    pub fn mark_frozen(&mut self) {
+        for slot in 0..self.table.capacity() {
+            let entry = self.table.get(slot);
+            if entry.flags.has(Flags::FROZEN) {
+                self.bitmap.set_range(entry.sector, entry.size_bytes);
+            }
+        }
+    }
+
     /// Back to where admission left it: waits for the activity log, or for its launch.
     pub(super) fn restart(&mut self, slot: u32, entry: &Entry) {
         if entry.flags.has(Flags::LOG_HELD) {
