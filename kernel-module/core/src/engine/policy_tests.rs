@@ -219,3 +219,92 @@ fn a_write_that_waited_for_a_range_never_shares_the_epoch_of_the_one_before() {
     let third = go(plane.admit_write(&request, 0, || Stamp { order: 64, closed: 9 })).slot;
     assert_eq!(plane.entry(third).epoch, 9);
 }
+
+#[test]
+fn er_1_a_write_that_failed_here_waits_until_the_disk_is_known_to_lack_it() {
+    let mut plane = unlogged(connected());
+    let (good, bad) = (write(&mut plane, 0), write(&mut plane, 8));
+    let (first, second) = (send(&mut plane, 0).1, send(&mut plane, 0).1);
+    assert!(!plane.local_failed(bad).idle && !plane.is_drained() && plane.missed_write());
+    assert_eq!(ack(&mut plane, &second, Acknowledgement::Written).complete, None, "a power failure would bring the old copy back");
+    assert!(plane.local_done(good, true).idle, "nothing else uses the disk");
+    assert_eq!(ack(&mut plane, &first, Acknowledgement::Written).complete, Some(true));
+    let (slot, actions) = plane.take_failed_write().unwrap();
+    assert_eq!((slot, actions.complete, plane.bitmap.weight()), (bad, Some(true), 1));
+    assert!(plane.take_failed_write().is_none() && plane.missed_write(), "the disk still lacks it");
+    let _ = plane.publish(Gate { local: false, local_up_to_date: false, ..connected() });
+    let _ = plane.publish(connected());
+    assert!(!plane.missed_write(), "it has been synced since");
+    // without a peer the application hears of it, and nothing that counts is missing
+    let _ = plane.publish(alone());
+    let slot = write(&mut plane, 16);
+    let _ = plane.local_failed(slot);
+    assert!(!plane.missed_write());
+    assert_eq!(plane.take_failed_write().unwrap().1.complete, Some(false));
+}
+
+#[test]
+fn wr_5_what_the_peers_disk_could_not_do_is_remembered_until_it_is_good_again() {
+    let mut plane = unlogged(connected());
+    let slot = write(&mut plane, 0);
+    let (_, entry, _) = send(&mut plane, 0);
+    let _ = plane.local_done(slot, true);
+    let _ = ack(&mut plane, &entry, Acknowledgement::Failed);
+    assert!(plane.peer_missed_write());
+    let _ = plane.publish(Gate { remote_read: false, ..connected() });
+    let _ = plane.publish(connected());
+    assert!(!plane.peer_missed_write());
+}
+
+#[test]
+fn wr_7_a_copy_with_a_peer_that_is_known_to_lack_something_is_none() {
+    for peer_lacks in [false, true] {
+        let mut plane = unlogged(Gate { local: false, local_up_to_date: false, ..connected() });
+        let _ = write(&mut plane, 0);
+        let (_, entry, _) = send(&mut plane, 0);
+        let _ = plane.publish(Gate { peer_lacks, remote_read: !peer_lacks, local: false, local_up_to_date: false, ..connected() });
+        assert_eq!(ack(&mut plane, &entry, Acknowledgement::Written).complete, Some(!peer_lacks));
+    }
+}
+
+#[test]
+fn al_1_writes_of_a_transaction_that_failed_wait_until_the_disk_is_given_up() {
+    let mut plane = plane(16, 4, Gate { log_activity: true, ..connected() });
+    let Admit::LogWait(slot) = admit(&mut plane, 0, BLOCK) else { panic!() };
+    assert!(plane.collect_transaction() && plane.log.seal());
+    plane.transaction_failed();
+    assert_eq!(plane.take_launchable(0, Stamp::default), None);
+    assert!(!(plane.collect_transaction() && plane.log.seal()), "no other transaction begins");
+    let _ = plane.publish(Gate { local: false, local_up_to_date: false, ..connected() });
+    let Some(Launched::Application(launch)) = plane.take_launchable(0, Stamp::default) else { panic!() };
+    assert_eq!((launch.slot, launch.local, launch.wake_sender), (slot, false, true));
+}
+
+#[test]
+fn ep_7_a_peer_that_comes_back_without_its_disk_may_lack_what_it_acknowledged() {
+    let mut plane = unlogged(connected());
+    let slot = write(&mut plane, 0);
+    let (_, entry, _) = send(&mut plane, 0);
+    let _ = plane.local_done(slot, true);
+    assert_eq!(ack(&mut plane, &entry, Acknowledgement::Written).complete, Some(true));
+    let _ = plane.publish(suspended());
+    let _ = plane.take_lost().unwrap();
+    let _ = plane.publish(Gate { remote_read: false, ..connected() });
+    let _ = thaw(&mut plane, Thaw::Resend);
+    assert_eq!(plane.bitmap.weight(), 1);
+}
+
+#[test]
+fn ep_8_a_request_admitted_without_a_disk_is_missing_on_one_that_came_since() {
+    let mut plane = unlogged(Gate { local: false, local_up_to_date: false, ..connected() });
+    let _ = write(&mut plane, 0);
+    let _ = plane.publish(Gate { local: false, local_up_to_date: false, ..suspended() });
+    let _ = plane.take_lost().unwrap();
+    // the disk that comes has a bitmap of its own
+    plane.bitmap.clear_range(0, BLOCK);
+    let _ = plane.publish(Gate { local_up_to_date: false, ..connected() });
+    plane.mark_frozen();
+    assert_eq!(plane.bitmap.weight(), 1, "a bitmap that is sent now shows it");
+    let _ = thaw(&mut plane, Thaw::Resend);
+    assert_eq!((plane.bitmap.weight(), plane.peek_send().is_some()), (1, true));
+}

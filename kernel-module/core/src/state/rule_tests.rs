@@ -458,6 +458,8 @@ fn ac_4_ac_5_fe_9_frozen_requests_go_on_when_all_volumes_allow_it() {
     let back = State { susp_fen: true, ..primary() };
     let effects = resource_effects(&[(fenced, back)]);
     assert_eq!((effects.thaw, effects.drop_deferred_uuids, effects.clear_susp_fen), (Some(Thaw::Resend), true, true));
+    let diskless = resource_effects(&[(fenced, State { pdsk: Disk::Diskless, ..back })]);
+    assert_eq!((diskless.thaw, diskless.drop_deferred_uuids, diskless.create_deferred_uuids), (Some(Thaw::Resend), false, true));
     let outdated = State { pdsk: Disk::Outdated, ..fenced };
     let effects = resource_effects(&[(fenced, outdated)]);
     assert_eq!((effects.thaw, effects.create_deferred_uuids), (Some(Thaw::LocalOnly), true));
