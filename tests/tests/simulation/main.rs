@@ -218,7 +218,13 @@ const ROWS: [Row; 13] = [
         false,
         34_500..34_600,
     ),
-    ("new_generation_without_peer_write", |duties| duties.new_generation_without_peer_write = false, true, 54_050..54_100),
+    // Beside a peer that does not note what it lacks.
+    (
+        "new_generation_without_peer_write",
+        |duties| (duties.new_generation_without_peer_write, duties.note_failed_write_first) = (false, false),
+        true,
+        320_873..320_874,
+    ),
     ("note_failed_write_first", |duties| duties.note_failed_write_first = false, true, 4000..6000),
     ("hold_writes_of_failed_log", |duties| duties.hold_writes_of_failed_log = false, true, 0..2000),
 ];
