@@ -2,6 +2,7 @@
 //! Configurations as text, byte for byte as `drbdadm dump` writes them (config-and-cli.md section 7).
 
 use crate::diagnostic::absolute;
+use crate::lexer::{Kind, Lexer};
 use crate::model::{
     Config, Global, HostKind, HostSection, MetaIndex, ProxyHost, ProxyOptions, Resource, Section,
     UsageCount, Volume,
@@ -21,13 +22,32 @@ pub fn escape(text: &str) -> String {
     if plain && !text.is_empty() && text.len() <= PLAIN_MAX {
         return text.to_string();
     }
+    quote(text)
+}
+
+/// What the language takes a bare word for; `None`: more than one thing, or nothing.
+fn kind(text: &str) -> Option<Kind> {
+    let mut lexer = Lexer::new("", text.into(), 1);
+    let token = lexer.take().ok().filter(|token| token.text == text)?;
+    Some(token.kind)
+}
+
+fn quote(text: &str) -> String {
     format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
+/// The same for a name: quoted too when the language takes the word for something else.
+pub fn name(text: &str) -> String {
+    match kind(text) {
+        Some(Kind::Word) => escape(text),
+        _ => quote(text),
+    }
 }
 
 fn escape_all(words: &[String]) -> String {
     words
         .iter()
-        .map(|word| escape(word))
+        .map(|word| name(word))
         .collect::<Vec<_>>()
         .join(" ")
 }
@@ -138,7 +158,7 @@ impl Page {
     fn host(&mut self, host: &HostSection) {
         let floating = host.kind == HostKind::Floating;
         let head = match &host.kind {
-            HostKind::StackedOn(lower) => format!("stacked-on-top-of {}", escape(lower)),
+            HostKind::StackedOn(lower) => format!("stacked-on-top-of {}", name(lower)),
             HostKind::Floating => match &host.address {
                 Some(address) => format!("floating {} {}", address.family, address.host_port()),
                 None => "floating".into(),
@@ -261,7 +281,7 @@ pub fn common(common: &Resource) -> String {
 pub fn resource(resource: &Resource, node: &str, ignored: bool, stacked: bool) -> String {
     let mut page = Page::default();
     let not = |is: bool| if is { "" } else { "not " };
-    let name = escape(&resource.name);
+    let name = name(&resource.name);
     page.line(
         0,
         &format!(

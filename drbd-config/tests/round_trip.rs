@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Issue 4 item 1, model and printer: dumps of every recorded configuration are configurations that mean the same, and the model survives serde.
 
-use drbd_config::{bind, expand, print, Config, Identity, Loader};
+use drbd_config::{bind, expand, parse_text, print, Config, Identity, Loader};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -117,4 +117,27 @@ fn cut_configurations_never_panic_and_errors_have_a_place() {
         }
     }
     let _ = fs::remove_file(&scratch);
+}
+
+/// A word of the language is a name when it is quoted; so it has to be quoted again, or nobody can read the dump.
+#[test]
+fn names_that_are_words_of_the_language_survive_a_dump() {
+    for name in [
+        "disk", "on", "yes", "my data", "5", "10.0.0.1", "r0", "K", "internal",
+    ] {
+        let text = format!(
+            "resource \"{name}\" {{ net {{ always-asbp yes; }}\n\
+             on alice {{ device minor 0; disk /dev/a; meta-disk internal; address 10.1.1.31:1; }}\n\
+             on \"{name}b\" \"{name}\" {{ device minor 0; disk /dev/a; meta-disk internal; address 10.1.1.32:1; }} }}\n"
+        );
+        let first = parse_text("first", &text);
+        assert_eq!(first.exit(), None, "{name}: {:?}", first.diagnostics);
+        let dump = print::resource(&first.config.resources[0], "alice", false, false);
+        let second = parse_text("second", &dump);
+        assert_eq!(second.exit(), None, "{dump}{:?}", second.diagnostics);
+        let again = &second.config.resources[0];
+        assert_eq!(again.name, name);
+        assert_eq!(again.hosts[1].names, [format!("{name}b"), name.to_string()]);
+        assert!(dump.contains("always-asbp      yes;"), "{dump}");
+    }
 }

@@ -133,10 +133,11 @@ fn script(
     for (number, block) in group {
         let files = scratch.join(number.to_string()).display().to_string();
         fs::write(format!("{files}.in"), &block.stdin).expect("stdin");
-        let show = if block.show {
-            "export SHOW=$PWD/running.show; "
-        } else {
-            ""
+        // what runs comes from drbdsetup, or from the file that is named instead
+        let show = match (block.show, number % 2) {
+            (false, _) => "",
+            (true, 0) => "export SHOW=$PWD/running.show; ",
+            (true, _) => "export DRBD_RUNNING_SHOW=$PWD/running.show; ",
         };
         let command = match block.terminal {
             true => format!("script -qec {} /dev/null", quoted(&block.command)),

@@ -28,6 +28,7 @@ use backend::Runner;
 use commands::{Command, Listed, Scope, COMMANDS, RENAMED};
 use session::Session;
 
+pub use backend::shell_escape;
 #[cfg(test)]
 pub use configured::ConfiguredVolume;
 pub use configured::{configured, has_address, known, Configured, Known};

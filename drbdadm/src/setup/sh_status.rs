@@ -5,6 +5,7 @@ use super::outcome::{check, Failure};
 use super::parse::{parse_minor, Arguments};
 use super::query::is_unconfigured;
 use super::terminal::Terminal;
+use crate::adm::shell_escape;
 use drbd_core::genl::{command as number, ret};
 use drbd_core::state::State;
 use netlink_api::client::Error;
@@ -56,7 +57,8 @@ pub async fn run(
 /// The assignments for one volume.
 pub fn block(reply: &Message) -> String {
     let context = status::context(reply);
-    let name = context.resource.unwrap_or_default();
+    // what is printed is for `eval`, and a name may be anything without a slash
+    let name = shell_escape(&context.resource.unwrap_or_default());
     let volume = context.volume.map_or("-1".to_string(), |v| v.to_string());
     let state = status::state(reply);
     let known = match &state {

@@ -307,6 +307,26 @@ fn a_resource_without_volumes_or_options_is_shown_empty() {
     assert!(text.ends_with("_resynced_percent=\n\n_sh_status_process\n\n\n"));
 }
 
+/// The agents of the cluster give it to `eval`, as root.
+#[test]
+fn a_name_cannot_be_taken_for_a_command_by_a_shell() {
+    let named = |name: &'static [u8]| {
+        message(command::GET_STATUS, 0, |w| {
+            Context {
+                resource: Some(name),
+                ..context(Some(0), false)
+            }
+            .write(w);
+        })
+    };
+    let text = block(&named(b"r0;reboot $(id)"));
+    assert!(
+        text.contains("\n_res_name=r0\\;reboot\\ \\$\\(id\\)\n"),
+        "{text}"
+    );
+    assert!(block(&named(b"web-1.a")).contains("\n_res_name=web-1.a\n"));
+}
+
 #[test]
 fn the_running_configuration_is_shown_with_quotes_and_units() {
     let disk = |index, meta: &[u8]| DiskConf {
