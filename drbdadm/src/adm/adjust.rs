@@ -43,7 +43,7 @@ fn show(name: &str, runner: &Runner) -> Result<String, Failure> {
         .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
         .map_err(|error| {
             let reason = drbd_config::loader::reason(&error);
-            let file = file.display();
+            let file = std::path::Path::new(&file).display();
             Failure::new(
                 10,
                 format!("{RUNNING_SHOW}: cannot open '{file}': {reason}"),
