@@ -8,9 +8,13 @@
 //! Order: acks leave in the order they were put, so the ack of a write precedes the barrier ack of its epoch.
 
 use super::prelude::*;
+use super::queue::Ring;
 
 /// Requests of the peer in work at most, per connection.
 pub(crate) const CAPACITY: usize = 1024;
+
+/// As many have room in a new connection; [`super::connection::Connection::grow`] makes more.
+pub(crate) const FIRST_LIMIT: usize = 64;
 
 /// One acknowledgement.
 #[derive(Clone, Copy)]
@@ -33,9 +37,9 @@ impl Ack {
 
 /// The ring.
 pub(crate) struct AckQueue {
-    ring: KVVec<Option<Ack>>,
-    head: usize,
-    len: usize,
+    ring: Ring<Ack>,
+    /// Requests of the peer that have room.
+    limit: usize,
     reserved: usize,
     /// Which connection the requests in work belong to.
     generation: u32,
@@ -43,17 +47,31 @@ pub(crate) struct AckQueue {
 
 impl AckQueue {
     pub(crate) fn new() -> Result<Self> {
-        // Twice the requests: each may end with its ack and the barrier ack of its epoch.
-        let mut ring = KVVec::with_capacity(2 * CAPACITY, GFP_KERNEL)?;
-        for _ in 0..2 * CAPACITY {
-            ring.push(None, GFP_KERNEL)?;
+        Ok(Self { ring: Ring::new(Self::places(FIRST_LIMIT)?), limit: FIRST_LIMIT, reserved: 0, generation: 0 })
+    }
+
+    /// Memory for up to `limit` requests of the peer: each may end with its ack and the barrier ack of its epoch.
+    pub(crate) fn places(limit: usize) -> Result<KVVec<Option<Ack>>> {
+        super::queue::places(2 * limit)
+    }
+
+    /// Goes on in these places, which are for `limit` requests of the peer. Gives back what is to be freed; an error: these, which are no more.
+    pub(crate) fn grow(&mut self, places: KVVec<Option<Ack>>, limit: usize) -> Result<KVVec<Option<Ack>>, KVVec<Option<Ack>>> {
+        if limit <= self.limit {
+            return Err(places);
         }
-        Ok(Self { ring, head: 0, len: 0, reserved: 0, generation: 0 })
+        self.limit = limit;
+        Ok(self.ring.grow(places))
+    }
+
+    /// Requests of the peer that have room.
+    pub(crate) fn limit(&self) -> usize {
+        self.limit
     }
 
     /// Makes room for one more request of the peer; `false`: too many are in work.
     pub(crate) fn reserve(&mut self) -> bool {
-        if self.reserved >= CAPACITY {
+        if self.reserved >= self.limit {
             return false;
         }
         self.reserved += 1;
@@ -84,32 +102,17 @@ impl AckQueue {
 
     /// Appends. `false`: full, which the reservation excludes for a peer that keeps to the protocol.
     pub(crate) fn put(&mut self, ack: Ack) -> bool {
-        let capacity = self.ring.len();
-        if self.len >= capacity {
-            return false;
-        }
-        let at = (self.head + self.len) % capacity;
-        if let Some(place) = self.ring.get_mut(at) {
-            *place = Some(ack);
-        }
-        self.len += 1;
-        true
+        self.ring.put(ack).is_ok()
     }
 
     /// Takes the oldest.
     pub(crate) fn take(&mut self) -> Option<Ack> {
-        if self.len == 0 {
-            return None;
-        }
-        let ack = self.ring.get_mut(self.head).and_then(|place| place.take());
-        self.head = (self.head + 1) % self.ring.len();
-        self.len -= 1;
-        ack
+        self.ring.take()
     }
 
     /// Nothing to send.
     pub(crate) fn is_empty(&self) -> bool {
-        self.len == 0
+        self.ring.is_empty()
     }
 
     /// Forgets everything (the connection is gone).

@@ -95,7 +95,7 @@ pub(crate) struct Connection {
     pub(crate) hurry: Atomic<bool>,
     /// Writes of the peer that wait for earlier epochs to be on stable storage, and reads behind them.
     #[pin]
-    held: SpinLockIrq<KVVec<Io<PeerIo>>>,
+    held: SpinLockIrq<IoQueue<PeerIo>>,
     /// Held while work of the peer is started, so that a read does not pass a write that stands before it.
     #[pin]
     pub(crate) release: Mutex<()>,
@@ -120,7 +120,6 @@ impl Connection {
     pub(crate) fn new() -> Result<impl PinInit<Self>> {
         let queue = SendQueue::new()?;
         let acks = AckQueue::new()?;
-        let held = KVVec::with_capacity(super::acks::CAPACITY, GFP_KERNEL)?;
         let list = Arc::new(VolumeList { volumes: KVec::new() }, GFP_KERNEL)?;
         Ok(pin_init!(Self {
             link <- new_spinlock_irq!(None, "drbd_link"),
@@ -145,7 +144,7 @@ impl Connection {
             pings_answered: Atomic::new(0),
             ping_wait <- new_wait_queue!("drbd_ping"),
             hurry: Atomic::new(false),
-            held <- new_spinlock_irq!(held, "drbd_held"),
+            held <- new_spinlock_irq!(IoQueue::new(), "drbd_held"),
             release <- new_mutex!((), "drbd_release"),
             flush_wanted: Atomic::new(false),
             max_epoch_size: Atomic::new(2048),
@@ -243,7 +242,19 @@ impl Connection {
 
     /// Places left for resync requests.
     pub(crate) fn room_for_requests(&self) -> usize {
-        self.queue.lock().room().saturating_sub(super::queue::HEADROOM)
+        self.queue.lock().room_for_requests()
+    }
+
+    /// Makes room for more requests of the peer in work, and for more resync requests. False: there is as much as there may be, or no memory.
+    /// Process context, where waiting for memory does no I/O.
+    pub(crate) fn grow(&self) -> bool {
+        let limit = (2 * self.acks.lock().limit()).min(super::acks::CAPACITY);
+        let (Ok(out), Ok(acks)) = (SendQueue::places(limit), AckQueue::places(limit)) else { return false };
+        // Where replies go first, then who brings them. What is too small by now comes back, to be freed here.
+        let old_out = self.queue.lock().grow(out, limit);
+        let grown = self.acks.lock().grow(acks, limit);
+        drop(old_out);
+        grown.is_ok()
     }
 
     /// A write of this epoch is about to be completed to the application (behaviour.md EP-1).
@@ -343,9 +354,9 @@ impl Connection {
         self.always_ack.store(version < 100 && net.protocol() == 3, Relaxed);
     }
 
-    /// Holds a write until its epoch may run; false: no room, it has to run now.
+    /// Holds a write until its epoch may run; false: it waits for something else already, and runs then.
     pub(crate) fn hold(&self, io: Io<PeerIo>) -> bool {
-        self.held.lock().push_within_capacity(io).is_ok()
+        self.held.lock().push(io).is_ok()
     }
 
     /// Writes are held.
@@ -356,17 +367,17 @@ impl Connection {
     /// Takes the oldest of what is held if it may run now: a write whose epoch may, a read.
     pub(crate) fn take_held(&self) -> Option<Io<PeerIo>> {
         let mut held = self.held.lock();
-        let oldest = held.first()?;
+        let oldest = held.front()?;
         let write = matches!(oldest.kind, super::peer_io::Kind::Write(_));
         if write && !self.epochs_in.lock().may_submit(oldest.epoch) {
             return None;
         }
-        held.remove(0).ok()
+        held.pop()
     }
 
     /// Takes the oldest held write, whatever its epoch: nobody waits for the order of a lost connection.
     pub(crate) fn take_any_held(&self) -> Option<Io<PeerIo>> {
-        self.held.lock().remove(0).ok()
+        self.held.lock().pop()
     }
 
     /// Takes the order to flush.

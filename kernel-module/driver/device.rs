@@ -13,7 +13,8 @@ use drbd_core::engine::request::Flags;
 use drbd_core::engine::table::{Entry, Operation};
 use drbd_core::engine::volume::{Actions, Admit, AdmitRead, DataPlane, Launch, Stamp, Storage, WriteRequest};
 
-/// Requests in flight per volume.
+/// Requests in flight for which a new volume has room, and of one that needed it (`room.rs`).
+pub(crate) const FIRST_SLOTS: usize = 256;
 pub(crate) const SLOTS: usize = 2048;
 
 /// Counters for /proc/drbd and the tools, in sectors where not said otherwise.
@@ -68,7 +69,7 @@ pub(crate) struct Plane {
     /// The bio of each slot: work for the peer or a resync.
     pub(crate) peer_requests: KVVec<Option<Io<PeerIo>>>,
     /// Work for the peer that met an overlapping range; retried in order.
-    pub(crate) deferred: KVVec<Io<PeerIo>>,
+    pub(crate) deferred: IoQueue<PeerIo>,
     /// The disk, while it may be used.
     pub(crate) backing: Option<BlockDev>,
     /// Reads and empty flushes at the local disk, which have no slot.
@@ -373,7 +374,11 @@ impl Device {
                     return;
                 }
                 Admit::Wait => {
+                    let short = plane.wants_room();
                     drop(plane);
+                    if short {
+                        self.resource.wake_worker();
+                    }
                     self.wait_for_retry(seen, came);
                 }
             }
@@ -503,15 +508,15 @@ impl Device {
     /// Creates the device and its disk node.
     pub(crate) fn create(resource: &Arc<Resource>, minor: u32, volume: u16, queue: &super::registry::Registry) -> Result<Arc<Self>> {
         let core = DataPlane::new(
-            super::storage::Slots::new(SLOTS)?,
+            super::storage::Slots::new(FIRST_SLOTS)?,
             ActivityLog::new(super::storage::LogSlots::new(67)?),
             Bitmap::new(super::storage::BitmapPages::new(0)?, 0),
         );
         let plane = Plane {
             core,
-            requests: empty_slots()?,
-            peer_requests: empty_slots()?,
-            deferred: KVVec::with_capacity(super::acks::CAPACITY, GFP_KERNEL)?,
+            requests: super::queue::places(FIRST_SLOTS)?,
+            peer_requests: super::queue::places(FIRST_SLOTS)?,
+            deferred: IoQueue::new(),
             backing: None,
             local_reads: 0,
             local_reads_since: 0,
@@ -531,7 +536,7 @@ impl Device {
                 retries: Atomic::new(0),
                 resync_in_flight: Atomic::new(0),
                 told_bits: Atomic::new(0),
-                pace <- super::throttle::Pace::new()?,
+                pace <- super::throttle::Pace::new(),
                 resync_after: Atomic::new(super::dependencies::NONE),
                 waits_for_other: Atomic::new(false),
                 exported_sectors: Atomic::new(0),
@@ -679,12 +684,4 @@ impl Plane {
 /// The clock of the data plane: jiffies, cut to 32 bits.
 pub(crate) fn now() -> u32 {
     jiffies() as u32
-}
-
-fn empty_slots<T>() -> Result<KVVec<Option<T>>> {
-    let mut slots = KVVec::with_capacity(SLOTS, GFP_KERNEL)?;
-    for _ in 0..SLOTS {
-        slots.push(None, GFP_KERNEL)?;
-    }
-    Ok(slots)
 }

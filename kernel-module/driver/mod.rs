@@ -43,6 +43,7 @@ mod resize;
 pub(crate) mod resource;
 pub(crate) mod resync;
 pub(crate) mod role;
+mod room;
 pub(crate) mod sender;
 pub(crate) mod status;
 pub(crate) mod storage;

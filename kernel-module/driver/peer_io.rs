@@ -433,10 +433,13 @@ pub(crate) fn drop_deferred(device: &Arc<Device>) {
 }
 
 impl Device {
-    /// Keeps what met an overlapping range for [`retry_deferred`]; false: no room. Counted with the lock held: whoever ends in that range looks at the
+    /// Keeps what met an overlapping range for [`retry_deferred`]; false: it waits for something else. Counted with the lock held: whoever ends in that range looks at the
     /// count afterwards, and must not miss this.
     fn defer(&self, plane: &mut super::device::Plane, io: &Io<PeerIo>) -> bool {
-        let kept = plane.deferred.push_within_capacity(io.clone()).is_ok();
+        let kept = plane.deferred.push(io.clone()).is_ok();
+        if plane.wants_room() {
+            self.resource.wake_worker();
+        }
         self.deferred.fetch_add(i32::from(kept), Full);
         kept
     }
@@ -446,13 +449,7 @@ impl Device {
 pub(crate) fn retry_deferred(device: &Arc<Device>) {
     let count = device.deferred.load(Acquire);
     for _ in 0..count.max(0) {
-        let io = {
-            let mut plane = device.plane.lock();
-            if plane.deferred.is_empty() {
-                break;
-            }
-            plane.deferred.remove(0).ok()
-        };
+        let io = device.plane.lock().deferred.pop();
         let Some(io) = io else { break };
         device.deferred.fetch_add(-1, Full);
         match io.kind {

@@ -3,17 +3,15 @@
 //!
 //! Filled by process context and by ends of bios, emptied by the sender thread. Entries carry an order number from the same
 //! counter as application requests ([`super::connection::Connection::next_order`]), so the sender keeps
-//! the order in which the control plane and the requests were queued. The ring never grows; replies are bounded by the requests
+//! the order in which the control plane and the requests were queued. Putting never allocates; replies are bounded by the requests
 //! of the peer in work, resync requests by the pace of the resync, control packets by the few places that send them.
 
 use super::peer_io::PeerIo;
 use super::prelude::*;
 use drbd_core::wire::Command;
 
-/// Entries at most.
-pub(crate) const CAPACITY: usize = 2048;
-/// Entries kept free for control packets and for replies (one for each request of the peer in work) when resync requests are queued.
-pub(crate) const HEADROOM: usize = 1280;
+/// Entries for control packets. Beside them each request of the peer in work has one for its reply, and resync requests have as many.
+const CONTROL_PACKETS: usize = 256;
 
 /// A packet encoded in full. Boxed, like all that is rare in the ring, to keep its entries small.
 pub(crate) struct Packet {
@@ -47,60 +45,127 @@ pub(crate) struct Item {
     pub(crate) what: Outgoing,
 }
 
-// Each connection has memory for all entries.
+// A connection has memory for all entries.
 const _: () = assert!(core::mem::size_of::<Option<Item>>() == 32);
 
-/// The ring.
-pub(crate) struct SendQueue {
-    ring: KVVec<Option<Item>>,
+/// A ring of entries. It grows when somebody brings a longer one; it never allocates.
+pub(super) struct Ring<T> {
+    places: KVVec<Option<T>>,
     head: usize,
     len: usize,
 }
 
-impl SendQueue {
-    pub(crate) fn new() -> Result<Self> {
-        let mut ring = KVVec::with_capacity(CAPACITY, GFP_KERNEL)?;
-        for _ in 0..CAPACITY {
-            ring.push(None, GFP_KERNEL)?;
-        }
-        Ok(Self { ring, head: 0, len: 0 })
+/// Memory for so many entries.
+pub(super) fn places<T>(count: usize) -> Result<KVVec<Option<T>>> {
+    let mut places = KVVec::with_capacity(count, GFP_KERNEL)?;
+    for _ in 0..count {
+        places.push(None, GFP_KERNEL)?;
+    }
+    Ok(places)
+}
+
+impl<T> Ring<T> {
+    pub(super) fn new(places: KVVec<Option<T>>) -> Self {
+        Self { places, head: 0, len: 0 }
     }
 
-    /// Appends; gives the item back when the ring is full.
-    pub(crate) fn put(&mut self, item: Item) -> Result<(), Item> {
-        let capacity = self.ring.len();
+    /// Appends; gives the entry back when the ring is full.
+    pub(super) fn put(&mut self, entry: T) -> Result<(), T> {
+        let capacity = self.places.len();
         let at = (self.head + self.len) % capacity.max(1);
-        match self.ring.get_mut(at) {
+        match self.places.get_mut(at) {
             Some(place) if self.len < capacity => {
-                *place = Some(item);
+                *place = Some(entry);
                 self.len += 1;
                 Ok(())
             }
-            _ => Err(item),
+            _ => Err(entry),
         }
+    }
+
+    /// The oldest.
+    pub(super) fn front(&self) -> Option<&T> {
+        if self.len == 0 {
+            return None;
+        }
+        self.places.get(self.head).and_then(|place| place.as_ref())
+    }
+
+    /// Takes the oldest.
+    pub(super) fn take(&mut self) -> Option<T> {
+        if self.len == 0 {
+            return None;
+        }
+        let entry = self.places.get_mut(self.head).and_then(|place| place.take());
+        self.head = (self.head + 1) % self.places.len().max(1);
+        self.len -= 1;
+        entry
+    }
+
+    /// Nothing is in it.
+    pub(super) fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Free places.
+    pub(super) fn room(&self) -> usize {
+        self.places.len() - self.len
+    }
+
+    /// Goes on in these places if they are more; gives back what is not needed, which is empty.
+    pub(super) fn grow(&mut self, places: KVVec<Option<T>>) -> KVVec<Option<T>> {
+        if places.len() <= self.places.len() {
+            return places;
+        }
+        let mut longer = Self::new(places);
+        while let Some(entry) = self.take() {
+            let _ = longer.put(entry);
+        }
+        core::mem::replace(self, longer).places
+    }
+}
+
+/// The queue.
+pub(crate) struct SendQueue {
+    ring: Ring<Item>,
+    /// Places that resync requests leave free.
+    headroom: usize,
+}
+
+impl SendQueue {
+    pub(crate) fn new() -> Result<Self> {
+        let limit = super::acks::FIRST_LIMIT;
+        Ok(Self { ring: Ring::new(Self::places(limit)?), headroom: CONTROL_PACKETS + limit })
+    }
+
+    /// Memory for up to `limit` requests of the peer in work.
+    pub(crate) fn places(limit: usize) -> Result<KVVec<Option<Item>>> {
+        places(CONTROL_PACKETS + 2 * limit)
+    }
+
+    /// Goes on in these places, which are for `limit` requests of the peer; gives back what is not needed.
+    pub(crate) fn grow(&mut self, places: KVVec<Option<Item>>, limit: usize) -> KVVec<Option<Item>> {
+        self.headroom = self.headroom.max(CONTROL_PACKETS + limit);
+        self.ring.grow(places)
+    }
+
+    /// Appends; gives the item back when the queue is full.
+    pub(crate) fn put(&mut self, item: Item) -> Result<(), Item> {
+        self.ring.put(item)
     }
 
     /// The order number of the oldest entry.
     pub(crate) fn peek_order(&self) -> Option<u64> {
-        if self.len == 0 {
-            return None;
-        }
-        self.ring.get(self.head).and_then(|place| place.as_ref()).map(|item| item.order)
+        self.ring.front().map(|item| item.order)
     }
 
     /// Takes the oldest.
     pub(crate) fn take(&mut self) -> Option<Item> {
-        if self.len == 0 {
-            return None;
-        }
-        let item = self.ring.get_mut(self.head).and_then(|place| place.take());
-        self.head = (self.head + 1) % self.ring.len().max(1);
-        self.len -= 1;
-        item
+        self.ring.take()
     }
 
-    /// Free places.
-    pub(crate) fn room(&self) -> usize {
-        self.ring.len() - self.len
+    /// Free places for resync requests.
+    pub(crate) fn room_for_requests(&self) -> usize {
+        self.ring.room().saturating_sub(self.headroom)
     }
 }

@@ -166,7 +166,7 @@ impl Resource {
             let (queued, size) = link.data.send_queue();
             queued <= size / 2
         });
-        quiet && self.connection.room_for_requests() > 0
+        quiet && (self.connection.room_for_requests() > 0 || self.connection.grow())
     }
 
     /// Asks for up to `blocks` blocks that are out of sync.

@@ -22,7 +22,7 @@ use drbd_core::wire::{Command, Header};
 const IDLE_BARRIER_MS: u64 = 20;
 
 /// Longest sleep without work; whoever brings some wakes the thread.
-const NAP: Jiffies = 30 * HZ;
+const NAP: Jiffies = 300 * HZ;
 
 /// What comes next.
 enum Next {

@@ -25,20 +25,19 @@ pub(crate) struct Pace {
     /// Requests of the peer wait.
     throttled: Atomic<bool>,
     #[pin]
-    waiting: SpinLockIrq<KVVec<Io<PeerIo>>>,
+    waiting: SpinLockIrq<IoQueue<PeerIo>>,
 }
 
 impl Pace {
     /// Nothing counted, nobody waits.
-    pub(crate) fn new() -> Result<impl PinInit<Self>> {
-        let waiting = KVVec::with_capacity(super::acks::CAPACITY, GFP_KERNEL)?;
-        Ok(pin_init!(Self {
+    pub(crate) fn new() -> impl PinInit<Self> {
+        pin_init!(Self {
             arrived_sectors: Atomic::new(0),
             background_sectors: Atomic::new(0),
             equal_bits: Atomic::new(0),
             throttled: Atomic::new(false),
-            waiting <- new_spinlock_irq!(waiting, "drbd_throttled"),
-        }))
+            waiting <- new_spinlock_irq!(IoQueue::new(), "drbd_throttled"),
+        })
     }
 }
 
@@ -147,7 +146,7 @@ impl Device {
 
     /// Keeps a request of the peer waiting while the disk belongs to the application; false: it may run now.
     pub(crate) fn keep_waiting(&self, io: &Io<PeerIo>) -> bool {
-        self.pace.throttled.load(Acquire) && self.pace.waiting.lock().push_within_capacity(io.clone()).is_ok()
+        self.pace.throttled.load(Acquire) && self.pace.waiting.lock().push(io.clone()).is_ok()
     }
 
     /// Requests of the peer wait.
@@ -156,8 +155,7 @@ impl Device {
     }
 
     fn next_waiting(&self) -> Option<Io<PeerIo>> {
-        let mut waiting = self.pace.waiting.lock();
-        if waiting.is_empty() { None } else { waiting.remove(0).ok() }
+        self.pace.waiting.lock().pop()
     }
 
     /// The connection is gone: nobody waits any more. Returns how many did.

@@ -19,8 +19,8 @@ const TURN_MS: u64 = 100;
 /// After so many looks a second apart at which nothing was under way, the worker naps.
 const QUIET_LOOKS: u32 = 3;
 
-/// How long it naps at most.
-const NAP: Jiffies = 30 * HZ;
+/// How long it naps at most; what there is to do wakes it.
+const NAP: Jiffies = 120 * HZ;
 
 /// Body of the thread.
 pub(crate) fn run(resource: &Arc<Resource>, thread: &ThisThread) {
@@ -48,6 +48,7 @@ pub(crate) fn run(resource: &Arc<Resource>, thread: &ThisThread) {
         resource.carry_out_changes();
         resource.handle_disk_errors();
         resource.check_overdue();
+        resource.make_room();
         resource.follow_congestion();
         resource.start_resyncs();
         resource.call_helpers();

@@ -65,7 +65,7 @@ pub(super) struct Header<T: IoClient> {
     index: u32,
     skip: u32,
     size_bytes: u32,
-    data: T,
+    pub(super) data: T,
 }
 
 /// Where requests of one kind come from.

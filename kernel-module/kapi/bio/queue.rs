@@ -18,6 +18,17 @@ impl<T: IoClient> IoQueue<T> {
         Self { ends: None }
     }
 
+    /// Nothing is in it.
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.ends.is_none()
+    }
+
+    /// The data of the oldest.
+    pub(crate) fn front(&self) -> Option<&T> {
+        // SAFETY: the queue owns a handle of it, so it exists as long as the queue is not changed.
+        self.ends.map(|(first, _)| unsafe { &(*first.as_ptr()).data })
+    }
+
     /// Appends; gives the handle back when the request is in a queue already. Any context.
     pub(crate) fn push(&mut self, io: Io<T>) -> Result<(), Io<T>> {
         if !io.claim_link() {

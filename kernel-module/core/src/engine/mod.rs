@@ -19,6 +19,7 @@ pub mod volume_local;
 pub mod volume_log;
 pub mod volume_peer;
 pub mod volume_read;
+mod volume_room;
 pub mod volume_verify;
 pub mod waits;
 

@@ -139,6 +139,23 @@ impl<S: AsRef<[Entry]> + AsMut<[Entry]>> Table<S> {
         self.slots.as_ref().len().min(NIL as usize) as u32
     }
 
+    /// Goes on in a longer storage, where what is in use keeps its slot; gives back the old one. One that is no longer comes back unused.
+    pub fn grow(&mut self, mut longer: S) -> S {
+        let old = self.slots.as_ref();
+        let count = longer.as_ref().len().min(NIL as usize);
+        let Some(fresh) = count.checked_sub(old.len()).filter(|more| *more > 0) else { return longer };
+        let first = (count - fresh) as u32;
+        if let Some(place) = longer.as_mut().get_mut(..old.len()) {
+            place.copy_from_slice(old);
+        }
+        for (slot, entry) in (first..).zip(longer.as_mut().iter_mut().skip(first as usize)) {
+            let next = if slot as usize + 1 < count { slot + 1 } else { self.free };
+            *entry = Entry { next, id: u64::from(slot), ..Entry::default() };
+        }
+        self.free = first;
+        core::mem::replace(&mut self.slots, longer)
+    }
+
     /// Takes a slot, with a new identity. `None`: all are in use; the caller waits.
     pub fn take(&mut self, operation: Operation, sector: u64, size_bytes: u32) -> Option<u32> {
         let slot = self.free;
@@ -325,6 +342,31 @@ mod tests {
         assert_eq!(table.find(id), None);
         assert_eq!(table.find(u64::MAX), None);
         assert_eq!((table.used(), b), (2, 1));
+    }
+
+    #[test]
+    fn a_longer_storage_keeps_what_is_in_flight_and_its_identities() {
+        let mut table = Table::new(vec![Entry::default(); 3]);
+        let (mut queue, mut log) = (Queue::new(), Queue::new());
+        let slots: Vec<u32> = (0..3).map(|sector| table.take(Operation::Write, sector, 512).unwrap()).collect();
+        for slot in &slots {
+            table.push(&mut queue, *slot);
+            table.push_log(&mut log, *slot);
+        }
+        let ids: Vec<u64> = slots.iter().map(|slot| table.get(*slot).id).collect();
+        assert_eq!(table.grow(vec![Entry::default(); 3]).len(), 3, "no longer: comes back");
+        assert_eq!(table.grow(vec![Entry::default(); 7]).len(), 3);
+        assert_eq!((table.capacity(), table.used()), (7, 3));
+        assert_eq!(ids.iter().map(|id| table.find(*id)).collect::<Vec<_>>(), slots.iter().copied().map(Some).collect::<Vec<_>>());
+        let more: Vec<u32> = std::iter::from_fn(|| table.take(Operation::Write, 9, 512)).collect();
+        assert_eq!(more, [3, 4, 5, 6]);
+        assert_eq!(std::iter::from_fn(|| table.pop(&mut queue)).collect::<Vec<_>>(), slots);
+        assert_eq!(std::iter::from_fn(|| table.pop_log(&mut log)).collect::<Vec<_>>(), slots);
+        // what is free stays free behind the new ones
+        let mut table = Table::new(vec![Entry::default(); 2]);
+        table.take(Operation::Write, 0, 512).unwrap();
+        table.grow(vec![Entry::default(); 4]);
+        assert_eq!(std::iter::from_fn(|| table.take(Operation::Write, 9, 512)).collect::<Vec<_>>(), [2, 3, 1]);
     }
 
     #[test]

@@ -318,11 +318,6 @@ impl<T: Storage> DataPlane<T> {
         Admit::Go(self.launch(slot, now, stamp))
     }
 
-    /// That many slots are free beside those that notices about admitted writes may need: a notice is never lost for want of one.
-    pub(super) fn has_room(&self, slots: u32) -> bool {
-        self.table.capacity().saturating_sub(self.table.used()) >= self.unlaunched.saturating_add(slots)
-    }
-
     /// Requests were kept aside and may be admitted again. For the sender, after [`Self::begin_send`] gave out a notice, which frees its
     /// slot; every other event says it in its [`Actions`].
     pub fn take_retry(&mut self) -> bool {
