@@ -190,6 +190,10 @@ impl Connection {
         for volume in control.volumes.iter() {
             volumes.push(volume.device.clone(), GFP_KERNEL)?;
         }
+        let size = self.queue.lock().size_for(volumes.len(), 0);
+        let longer = SendQueue::places(size)?;
+        let shorter = self.queue.lock().grow(longer, size);
+        drop(shorter);
         let list = Arc::new(VolumeList { volumes }, GFP_KERNEL)?;
         let old = core::mem::replace(&mut *self.volumes.lock(), list);
         drop(old);
@@ -249,9 +253,10 @@ impl Connection {
     /// Process context, where waiting for memory does no I/O.
     pub(crate) fn grow(&self) -> bool {
         let limit = (2 * self.acks.lock().limit()).min(super::acks::CAPACITY);
-        let (Ok(out), Ok(acks)) = (SendQueue::places(limit), AckQueue::places(limit)) else { return false };
+        let size = self.queue.lock().size_for(0, limit);
+        let (Ok(out), Ok(acks)) = (SendQueue::places(size), AckQueue::places(limit)) else { return false };
         // Where replies go first, then who brings them. What is too small by now comes back, to be freed here.
-        let old_out = self.queue.lock().grow(out, limit);
+        let old_out = self.queue.lock().grow(out, size);
         let grown = self.acks.lock().grow(acks, limit);
         drop(old_out);
         grown.is_ok()

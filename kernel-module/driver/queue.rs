@@ -10,8 +10,10 @@ use super::peer_io::PeerIo;
 use super::prelude::*;
 use drbd_core::wire::Command;
 
-/// Entries for control packets. Beside them each request of the peer in work has one for its reply, and resync requests have as many.
+/// Entries for control packets, at least. Beside them each request of the peer in work has one for its reply, and resync requests have as many.
 const CONTROL_PACKETS: usize = 256;
+/// Entries for control packets of each volume.
+const CONTROL_PACKETS_OF_A_VOLUME: usize = 16;
 
 /// A packet encoded in full. Boxed, like all that is rare in the ring, to keep its entries small.
 pub(crate) struct Packet {
@@ -107,6 +109,11 @@ impl<T> Ring<T> {
         self.len == 0
     }
 
+    /// Places in all.
+    pub(super) fn len(&self) -> usize {
+        self.places.len()
+    }
+
     /// Free places.
     pub(super) fn room(&self) -> usize {
         self.places.len() - self.len
@@ -128,24 +135,33 @@ impl<T> Ring<T> {
 /// The queue.
 pub(crate) struct SendQueue {
     ring: Ring<Item>,
-    /// Places that resync requests leave free.
-    headroom: usize,
+    /// Places for control packets, and for replies; resync requests leave them free.
+    control: usize,
+    replies: usize,
 }
 
 impl SendQueue {
     pub(crate) fn new() -> Result<Self> {
-        let limit = super::acks::FIRST_LIMIT;
-        Ok(Self { ring: Ring::new(Self::places(limit)?), headroom: CONTROL_PACKETS + limit })
+        let mut queue = Self { ring: Ring::new(KVVec::new()), control: CONTROL_PACKETS, replies: super::acks::FIRST_LIMIT };
+        queue.ring = Ring::new(places(queue.control + 2 * queue.replies)?);
+        Ok(queue)
     }
 
-    /// Memory for up to `limit` requests of the peer in work.
-    pub(crate) fn places(limit: usize) -> Result<KVVec<Option<Item>>> {
-        places(CONTROL_PACKETS + 2 * limit)
+    /// How many places it takes for so many volumes and requests of the peer in work, and no fewer than now.
+    pub(crate) fn size_for(&self, volumes: usize, limit: usize) -> (usize, usize) {
+        (self.control.max(volumes * CONTROL_PACKETS_OF_A_VOLUME), self.replies.max(limit))
     }
 
-    /// Goes on in these places, which are for `limit` requests of the peer; gives back what is not needed.
-    pub(crate) fn grow(&mut self, places: KVVec<Option<Item>>, limit: usize) -> KVVec<Option<Item>> {
-        self.headroom = self.headroom.max(CONTROL_PACKETS + limit);
+    /// Memory of a size.
+    pub(crate) fn places((control, replies): (usize, usize)) -> Result<KVVec<Option<Item>>> {
+        places(control + 2 * replies)
+    }
+
+    /// Goes on in these places, which have this size; gives back what is not needed.
+    pub(crate) fn grow(&mut self, places: KVVec<Option<Item>>, (control, replies): (usize, usize)) -> KVVec<Option<Item>> {
+        if places.len() > self.ring.len() {
+            (self.control, self.replies) = (control, replies);
+        }
         self.ring.grow(places)
     }
 
@@ -166,6 +182,6 @@ impl SendQueue {
 
     /// Free places for resync requests.
     pub(crate) fn room_for_requests(&self) -> usize {
-        self.ring.room().saturating_sub(self.headroom)
+        self.ring.room().saturating_sub(self.control + self.replies)
     }
 }
