@@ -218,15 +218,26 @@ impl Connection {
         }
     }
 
-    /// Queues something for the data socket. Dropped with a warning when the ring is full: then the connection is
-    /// beyond hope and is about to be given up.
+    /// Queues something for the data socket; false: there is no room. Requests and replies are then their owner's to settle, any context. A control
+    /// packet cannot be missing from what the peer is told: the connection ends, and is made anew.
     pub(crate) fn enqueue(&self, volume: u16, what: Outgoing) -> bool {
         let item = Item { order: self.next_order(), volume, what };
         let refused = self.queue.lock().put(item).err();
         let ok = refused.is_none();
-        drop(refused);
+        if refused.is_some_and(|item| matches!(item.what, Outgoing::Packet(_) | Outgoing::Bitmap | Outgoing::ProtocolUpdate(_))) {
+            self.cut_off();
+        }
         self.wake_sender();
         ok
+    }
+
+    /// Ends the connection because the peer cannot be told what it has to know. Process context.
+    pub(crate) fn cut_off(&self) {
+        if let Some(link) = self.link() {
+            pr_err!("no room or memory for a packet; the connection has to be made anew\n");
+            link.data.shutdown();
+            link.meta.shutdown();
+        }
     }
 
     /// Queues an encoded packet.

@@ -423,7 +423,7 @@ impl Resource {
             Ok(packet) => {
                 self.connection.enqueue(volume, Outgoing::Packet(packet));
             }
-            Err(_) => pr_err!("{}: no memory for a packet\n", self.display_name()),
+            Err(_) => self.connection.cut_off(),
         }
     }
 }
