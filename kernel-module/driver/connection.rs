@@ -190,10 +190,15 @@ impl Connection {
         for volume in control.volumes.iter() {
             volumes.push(volume.device.clone(), GFP_KERNEL)?;
         }
-        let size = self.queue.lock().size_for(volumes.len(), 0);
-        let longer = SendQueue::places(size)?;
-        let shorter = self.queue.lock().grow(longer, size);
-        drop(shorter);
+        let (now, size) = {
+            let queue = self.queue.lock();
+            (queue.size_for(0, 0), queue.size_for(volumes.len(), 0))
+        };
+        if size != now {
+            let longer = SendQueue::places(size)?;
+            let shorter = self.queue.lock().grow(longer, size);
+            drop(shorter);
+        }
         let list = Arc::new(VolumeList { volumes }, GFP_KERNEL)?;
         let old = core::mem::replace(&mut *self.volumes.lock(), list);
         drop(old);
