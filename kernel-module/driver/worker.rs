@@ -280,6 +280,11 @@ impl Resource {
                 }
                 // What follows notes on the disk that it may lack data, and releases writes that failed.
                 self.hard(&mut control, index, Request::none().disk(disk));
+                if control.volumes.get(index).is_some_and(|volume| volume.state.disk == state.disk) {
+                    // A source stays what it is.
+                    drop(control);
+                    self.release_failed_writes(device);
+                }
             }
             None if state.disk == Disk::Failed => {}
             None => {

@@ -220,7 +220,7 @@ impl World {
             marks::outcome("fence-peer 5");
             return 5;
         }
-        if self.env.extra.once_in(4) {
+        if !self.calm && self.env.extra.once_in(4) {
             marks::outcome("fence-peer 7");
             self.crash(peer);
             return 7;
@@ -305,7 +305,7 @@ impl World {
     /// At the end nothing stays frozen.
     pub fn resume_all(&mut self) {
         for at in 0..2 {
-            if self.nodes[at].state.is_suspended() {
+            if self.nodes[at].state.is_suspended() || self.nodes[at].plane.has_frozen() {
                 self.nodes[at].resume_io(&mut self.env);
             }
         }

@@ -192,6 +192,9 @@ impl Node {
             let degrades = pass_on_degrades(&self.state, self.plane.missed_write()) || !env.options.duties.note_failed_write_first;
             if self.state.disk > Disk::Inconsistent && degrades {
                 self.hard(&env.options, Request::none().disk(Disk::Inconsistent));
+                if self.state.disk > Disk::Inconsistent {
+                    self.release_failed_writes(env);
+                }
             } else if self.state.disk != Disk::Failed {
                 self.release_failed_writes(env);
             }
@@ -286,6 +289,7 @@ impl World {
 
     /// Nothing of it goes on.
     pub fn calm_down(&mut self) {
+        self.calm = true;
         if let Some(link) = &mut self.env.link {
             link.silent = [false; 2];
         }

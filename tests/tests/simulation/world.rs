@@ -66,6 +66,8 @@ pub struct World {
     verbose: bool,
     /// As the plan says.
     pub policies: bool,
+    /// No more faults.
+    pub calm: bool,
     /// Connection state of each node after the last step.
     seen: [Conn; 2],
     /// When each node was last lost to the other.
@@ -114,7 +116,7 @@ impl World {
         let mut oracle = Oracle::new(options.protocol, options.ordering != Ordering::Flush);
         oracle.verbose = plan.verbose;
         let env = Env { random, more, extra, settings, link: None, oracle, options, now: 0 };
-        Self { nodes, env, verbose: plan.verbose, policies: plan.policies, seen: [Conn::StandAlone; 2], left_at: [0; 2], joined_at: [0; 2], crashes: 0 }
+        Self { nodes, env, verbose: plan.verbose, policies: plan.policies, calm: false, seen: [Conn::StandAlone; 2], left_at: [0; 2], joined_at: [0; 2], crashes: 0 }
     }
 
     /// Runs to the end; panics when something does not hold.
@@ -315,7 +317,8 @@ impl World {
             }
             (Conn::SyncTarget | Conn::PausedSyncT, Conn::Connected) if self.nodes[at].state.disk == DiskState::UpToDate => {
                 let together = both && matches!(self.nodes[other].state.conn, Conn::SyncSource | Conn::PausedSyncS);
-                if together {
+                // Protocols A and B: what was acknowledged may still wait for its epoch there.
+                if together && self.nodes[at].peer_in_work == 0 {
                     self.same_contents("after a resync");
                 }
                 let until = if both && self.nodes[other].state.conn >= Conn::Connected { self.env.now } else { self.left_at[other] };

@@ -628,8 +628,7 @@ impl<T: Storage> DataPlane<T> {
             // Nor is one with a peer that is known to lack something.
             let lacks = self.failed_writes > 0 && self.missed_write();
             let there = entry.flags.has(Flags::NET_OK) && !self.gate.peer_lacks;
-            let counts = there || (self.gate.local_up_to_date && !lacks);
-            let good = entry.flags.succeeded() && counts;
+            let good = there || (entry.flags.has(Flags::LOCAL_OK) && self.gate.local_up_to_date && !lacks);
             if !good && hold {
                 self.freeze(slot, entry.flags);
                 return actions;

@@ -26,18 +26,24 @@ impl<T: Storage> DataPlane<T> {
 
     /// Takes one frozen request and lets it go on. The caller repeats until `None`, then publishes a gate that is not suspended.
     ///
-    /// With [`Thaw::Resend`] it is queued for the peer again, unless the peer has said that it has it. With [`Thaw::RestartLocal`] a request without any
-    /// copy starts anew. With [`Thaw::LocalOnly`] the local result is what counts.
+    /// With [`Thaw::Resend`] it is queued for the peer again, unless the peer has said that it has it. With [`Thaw::RestartLocal`], and where the
+    /// disk here is good by now, a request without any local copy starts anew. With [`Thaw::LocalOnly`] the local result is what counts.
     pub fn take_frozen(&mut self, thaw: Thaw, now: u32, stamp: impl FnOnce() -> Stamp) -> Option<(u32, Actions)> {
         let slot = self.table.pop(&mut self.frozen)?;
         let entry = self.table.get(slot);
         let flags = entry.flags.without(Flags::FROZEN);
         self.set_flags(slot, flags);
         let off_log = !flags.has(Flags::ON_LOG);
+        // A disk that is good by now takes part again.
+        let starts_anew = off_log && (thaw == Thaw::RestartLocal || self.gate.local_up_to_date);
         match thaw {
             // A peer that comes back without its disk, or with one that is behind, may have had it in memory alone; and when a resync to this node
             // follows, the bits had better be set.
             Thaw::Resend if flags.peer_has_it() && self.gate.remote_read && (self.gate.local_up_to_date || !self.gate.local) => Some((slot, self.settle_finally(slot))),
+            Thaw::RestartLocal | Thaw::Resend if starts_anew && !flags.has(Flags::COMPLETED.with(Flags::LOCAL_PENDING).with(Flags::LOCAL_OK)) => {
+                self.restart(slot, &entry);
+                Some((slot, Actions { retry: true, ..Actions::default() }))
+            }
             Thaw::Resend if off_log && !flags.has(Flags::COMPLETED) => {
                 let flags = flags.without(Flags::NET_OK.with(Flags::NET_FAILED).with(Flags::PEER_IN_SYNC)).with(Flags::NET_QUEUED);
                 let flags = flags
@@ -52,10 +58,6 @@ impl<T: Storage> DataPlane<T> {
                 self.set_flags(slot, flags.with_if(Flags::BITS_SET, lacks));
                 self.queue_send(slot, now, stamp);
                 Some((slot, Actions::default()))
-            }
-            Thaw::RestartLocal if off_log && !flags.has(Flags::COMPLETED.with(Flags::LOCAL_PENDING).with(Flags::LOCAL_OK)) => {
-                self.restart(slot, &entry);
-                Some((slot, Actions { retry: true, ..Actions::default() }))
             }
             _ => {
                 self.fail_network_part(slot, flags);
