@@ -157,6 +157,9 @@ impl Node {
             let (order, closed) = (&mut self.order, self.closed_epoch);
             let Some((slot, actions)) = self.plane.take_frozen(thaw, env.now as u32, || Self::stamp(order, closed)) else { break };
             marks::outcome(if thaw == Thaw::LocalOnly { "frozen requests end by the local result" } else { "frozen requests sent again" });
+            if let Some(write) = self.apps.get(&slot).filter(|_| thaw == Thaw::Resend) {
+                env.oracle.launched(write.tag, self.me, true);
+            }
             self.finish(env, slot, &actions);
         }
         self.hard(&env.options, request);
@@ -254,8 +257,12 @@ impl World {
         }
         if state.disk < Disk::Consistent {
             // Nothing here is worth it.
-            if state.susp_fen {
-                self.nodes[at].resume(&mut self.env, Thaw::LocalOnly, Request::none().flag(word::SUSP_FEN, false));
+            let request = Request::none().flag(word::SUSP_FEN, false);
+            if state.susp_fen && state.susp_nod {
+                let (node, env) = (&mut self.nodes[at], &mut self.env);
+                node.hard(&env.options, request);
+            } else if state.susp_fen {
+                self.nodes[at].resume(&mut self.env, Thaw::LocalOnly, request);
             }
             return;
         }

@@ -191,7 +191,8 @@ impl World {
                 (serving && link.is_some_and(|link| link.silent != [false; 2]), Step::TimeOut),
                 (node.error_seen && !node.state_sent, Step::Error),
                 (node.policy.congested && node.after.is_empty(), Step::Congested),
-                (node.may_return_to_peer() && !waits, Step::Return),
+                // It waits for a second, so that reports from before have arrived.
+                (node.may_return_to_peer() && !waits && !has(Stream::Data), Step::Return),
                 (node.policy.fence_due && node.policy.fenced_at <= self.env.now && !waits, Step::Fence),
             ];
             steps.extend(rows.into_iter().filter(|row| row.0).map(|row| (node.me, row.1)));
