@@ -30,6 +30,8 @@ impl Resource {
         let mut control = self.control.lock();
         let Some(index) = control.index(device.volume) else { return };
         let allowed = control.version >= 96 && control.volumes.get(index).is_some_and(|volume| volume.state.may_pull_ahead());
+        // A disk that fails may be about to make the peer's copy the only good one.
+        let allowed = allowed && !device.plane.lock().core.has_failed_writes();
         match control.net.as_ref().filter(|_| allowed).map(|net| net.on_congestion()) {
             Some(PULL_AHEAD) => {
                 pr_info!("drbd{}: Congestion threshold reached, pulling ahead of the peer\n", device.minor);

@@ -93,7 +93,7 @@ impl Node {
     /// CG-2.
     pub fn follow_congestion(&mut self, env: &mut Env) {
         self.policy.congested = false;
-        if !self.state.may_pull_ahead() {
+        if !self.state.may_pull_ahead() || self.plane.has_failed_writes() {
             return;
         }
         if self.conduct.congestion == Congestion::PullAhead {

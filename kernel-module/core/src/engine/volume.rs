@@ -371,7 +371,7 @@ impl<T: Storage> DataPlane<T> {
         let gate = &self.gate;
         let fill = gate.congestion_fill > 0 && self.sectors_at_peer >= u64::from(gate.congestion_fill);
         let extents = gate.congestion_extents > 0 && u32::from(self.log.referenced()) >= gate.congestion_extents;
-        gate.local_up_to_date && (fill || extents)
+        gate.local_up_to_date && !self.has_failed_writes() && (fill || extents)
     }
 
     /// Nothing that was sent waits for the peer any more (CG-3).

@@ -55,6 +55,11 @@ impl<T: Storage> DataPlane<T> {
         Some((slot, self.local_done(slot, false)))
     }
 
+    /// Writes that failed wait for what is done about that; this node had better not leave its peer behind meanwhile.
+    pub const fn has_failed_writes(&self) -> bool {
+        self.failed_writes > 0
+    }
+
     /// No access to the local disk is under way; writes that failed may still wait for what is done about that.
     pub const fn is_drained(&self) -> bool {
         self.local_references <= self.failed_writes
