@@ -70,9 +70,7 @@ impl<T: Storage> DataPlane<T> {
     pub fn missed_write(&self) -> bool {
         const ASKED: Flags = Flags::WANT_RECEIVE_ACK.with(Flags::WANT_WRITE_ACK);
         const ON_ITS_WAY: Flags = Flags::NET_QUEUED.with(Flags::NET_PENDING).with(Flags::SENDING);
-        // What is frozen instead of failed may be sent to the peer later.
-        let kept = self.gate.suspended || self.gate.hold_failed;
-        let there = |flags: Flags| kept || flags.has(ON_ITS_WAY) || (flags.has(Flags::NET_OK) && flags.has(ASKED));
+        let there = |flags: Flags| flags.has(ON_ITS_WAY) || (flags.has(Flags::NET_OK) && flags.has(ASKED));
         let failed = |slot: u32| Some(self.table.get(slot).flags).filter(|flags| flags.has(Flags::LOCAL_FAILED)).is_some_and(there);
         self.missed_write || (self.failed_writes > 0 && (0..self.table.capacity()).any(failed))
     }
