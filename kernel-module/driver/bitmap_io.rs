@@ -104,7 +104,7 @@ pub(crate) fn write_page(device: &Device, page: usize, settled: &mut bool) -> Re
 }
 
 /// Writes every page that differs from the disk, neighbours together. Others may use the metadata in between.
-fn write_changed(device: &Device) -> Result {
+pub(crate) fn write_changed(device: &Device) -> Result {
     let mut from = 0;
     let mut settled = false;
     loop {
@@ -159,6 +159,8 @@ fn write(device: &Device, place: &Place, buffer: &mut MetaBuffer, run: MetaRun, 
     let sector = place.layout.bitmap_sector() + first as u64 * PAGE_SECTORS;
     let written = durable.and_then(|()| buffer.write_run(&place.meta, run, sector, place.limit));
     device.statistics.bitmap_writes.add(count as u64);
+    // RX-14: no application's traffic.
+    device.pace.background_sectors.fetch_add(count as u64 * PAGE_SECTORS, Relaxed);
     written.map_err(|error| {
         let mut plane = device.plane.lock();
         (first..first + count).for_each(|page| plane.core.bitmap.dirty_page(page));

@@ -7,7 +7,7 @@ use super::prelude::*;
 use super::resource::{Control, Resource};
 use drbd_core::engine::volume_peer::Begin;
 use drbd_core::bitmap::pieces;
-use drbd_core::resync::{next_request_before, Limits};
+use drbd_core::resync::{longest, next_request_before, Limits};
 use drbd_core::state::vector::word;
 use drbd_core::state::{Conn, Disk, Kind, Request, State};
 use drbd_core::wire::params::max_bio_bytes;
@@ -181,8 +181,7 @@ impl Resource {
         let mut asked = 0;
         let mut wrapped = cursor == 0;
         while asked < blocks && self.may_ask() {
-            let max_bytes = largest.min((blocks - asked).saturating_mul(4096));
-            let limits = Limits { max_bytes, thin_bytes: manner.thin_bytes };
+            let limits = Limits { max_bytes: longest(blocks, asked, largest), thin_bytes: manner.thin_bytes };
             let bits = device.plane.lock().core.bitmap.bits();
             let range = pieces(cursor, bits, super::bitmap_io::LOOK_PAGES)
                 .find_map(|(from, end)| next_request_before(&device.plane.lock().core.bitmap, from, end, limits));
@@ -215,7 +214,7 @@ impl Resource {
         }
     }
 
-    /// Tells listeners of progress, every two seconds at most.
+    /// RX-21: tells listeners of progress, and brings it on disk, every two seconds at most: a node that loses its power does not begin again.
     pub(crate) fn show_progress(&self) {
         let list = self.connection.volume_list();
         for device in list.volumes.iter() {
@@ -231,6 +230,8 @@ impl Resource {
                 due
             };
             if due {
+                // An error gives the disk up.
+                let _ = super::bitmap_io::write_changed(device);
                 super::status::notify_progress(self, device.volume);
             }
         }

@@ -18,7 +18,7 @@ use drbd_core::state::{Conn, Role};
 pub(crate) struct Pace {
     /// Sectors answered since the last turn.
     arrived_sectors: Atomic<u32>,
-    /// Sectors read or written for a resync or verify so far.
+    /// Sectors read or written for a resync, a verify or the bitmap so far.
     pub(crate) background_sectors: Atomic<u64>,
     /// Bits that turned out equal in a checksum resync.
     pub(crate) equal_bits: Atomic<u64>,

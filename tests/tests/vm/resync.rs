@@ -20,6 +20,9 @@ fn configuration() -> String {
     format!("global {{ usage-count no; }}\n{first}{second}")
 }
 
+/// The first 64 bits of the bitmap of r0 on disk: in front of activity log and superblock.
+const FIRST_BITS: &str = "dd if=/dev/vda bs=4k skip=$(($(blockdev --getsize64 /dev/vda) / 4096 - 10)) count=1 iflag=direct 2>/dev/null | od -An -tx1 -N8 | tr -d ' '";
+
 /// The command fails with this error code of the driver.
 fn refused(node: &mut Vm, command: &str, code: u32) -> Result<()> {
     let said = node.run(command)?;
@@ -74,6 +77,11 @@ fn paced() -> Result<()> {
     pair.a.ok("drbdadm primary --force r0")?;
     wait_minor(&mut pair.b, 0, "want: 250 K/sec")?;
     wait_minor(&mut pair.a, 0, "cs:SyncSource")?;
+    // RX-21: what is done of it is on disk before it ends, on both nodes
+    for node in [&mut pair.a, &mut pair.b] {
+        node.wait_until(90, FIRST_BITS, "the first blocks are in sync on disk", |text| text.trim() == "0000000000000000")?;
+        ensure!(node.ok("cat /proc/drbd")?.contains("cs:Sync"), "the resync is over");
+    }
     // RX-16, RX-17: the second resource waits for the first one
     pair.a.ok("drbdadm primary --force r1")?;
     ensure!(wait_minor(&mut pair.b, 1, "cs:PausedSyncT")?.contains("C ra"), "the reason is shown");

@@ -9,4 +9,4 @@ pub mod verify;
 
 pub use controller::{within_buffers, Controller, Settings, Throttle, MAX_STEPS};
 pub use progress::{per_mille, Details, Progress, Report};
-pub use request::{next_request, next_request_before, sane_granularity, uses_checksums, Limits, Range};
+pub use request::{longest, next_request, next_request_before, sane_granularity, uses_checksums, Limits, Range};

@@ -55,6 +55,14 @@ pub fn next_request_before<P: PageStore>(bitmap: &Bitmap<P>, from: u64, end: u64
     Some(Range { sector, size_bytes, next_bit: first + count })
 }
 
+/// The longest range that may be asked for next in a turn of `blocks` blocks (RX-6) of which `asked` are asked for already, in bytes. As in
+/// the C driver the last range of a turn may be one block longer: where answers come within the turn, that is half of what makes the pace
+/// grow under a small c-fill-target.
+pub const fn longest(blocks: u32, asked: u32, largest_bytes: u32) -> u32 {
+    let bytes = blocks.saturating_sub(asked).saturating_add(1).saturating_mul(4096);
+    if bytes < largest_bytes { bytes } else { largest_bytes }
+}
+
 /// rs-discard-granularity as a backing device can serve it (RX-8): 0 without discards, else raised to its unit, a multiple of that, and no more
 /// than its largest discard. All in bytes.
 pub fn sane_granularity(wanted: u32, max_discard_bytes: u64, unit_bytes: u32) -> u32 {
@@ -146,6 +154,28 @@ mod tests {
         let map = bitmap(80_000, &[(0, 64)]);
         let thin = Limits { max_bytes: 1 << 20, thin_bytes: 65_536 };
         assert_eq!(all(&map, thin), [(0, 65_536), (128, 65_536), (256, 65_536), (384, 65_536)]);
+    }
+
+    #[test]
+    fn rx_6_the_last_range_of_a_turn_may_be_one_block_longer() {
+        let map = bitmap(80_000, &[(0, 10_000)]);
+        let turn = |mut from: u64, blocks: u32| {
+            let (mut asked, mut sizes) = (0, Vec::new());
+            while asked < blocks {
+                let limits = Limits { max_bytes: longest(blocks, asked, 1 << 20), thin_bytes: 0 };
+                let range = next_request(&map, from, limits).expect("set bits");
+                asked += range.size_bytes / 4096;
+                from = range.next_bit;
+                sizes.push(range.size_bytes / 4096);
+            }
+            sizes
+        };
+        // what make_resync_request of the C driver asks for in two turns
+        assert_eq!(turn(0, 6), [7]);
+        assert_eq!(turn(7, 6), [1, 6]);
+        // a last range that cannot grow
+        assert_eq!(turn(7, 1), [1]);
+        assert_eq!(turn(0, 1000), [256, 256, 256, 233]);
     }
 
     #[test]
