@@ -28,11 +28,12 @@ pub(super) fn clean_up(resource: &Arc<Resource>) {
     drop(in_order);
     {
         let mut control = resource.control.lock();
-        control.state_sent = false;
+        let verdict_missed = core::mem::take(&mut control.state_sent);
         control.pending_change = None;
         control.asked = None;
         for volume in control.volumes.iter_mut() {
             volume.pending_change = None;
+            volume.verdict_missed |= verdict_missed;
             volume.peer_uuids = None;
             volume.peer_sizes = None;
             volume.receiving = None;

@@ -260,6 +260,7 @@ impl Resource {
         let adopt_facts = AdoptFacts {
             found_at_attach: volume.found.map_or(Disk::Diskless, |found| found.0),
             uuid_deferred: volume.uuid_deferred,
+            verdict_missed: volume.verdict_missed,
             dry_run_by_peer: control.dry_run_by_peer,
         };
         let (wanted, kind, aborted) = match adopt(&old, peer, peer_disk, conn, action, &adopt_facts) {
@@ -288,6 +289,9 @@ impl Resource {
             End::Refused
         })?;
         let new = control.volumes.get(index).map_or(old, |volume| volume.state);
+        if let Some(volume) = control.volumes.get_mut(index).filter(|_| new.conn >= Conn::Connected) {
+            volume.verdict_missed = false;
+        }
         if old.conn == Conn::WFReportParams && !control.volumes.iter().any(|volume| volume.state.conn == Conn::WFReportParams) {
             control.state_sent = false; // ST-9
             self.changed.wake_all();

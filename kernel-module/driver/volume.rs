@@ -28,6 +28,8 @@ pub(crate) struct Volume {
     pub(crate) uuid_pending: bool,
     /// A new current UUID is due when I/O is resumed without the peer (UU-7).
     pub(crate) uuid_deferred: bool,
+    /// A handshake broke off after the peer was told of the state here; until the next connection.
+    pub(crate) verdict_missed: bool,
     /// The node ran without its peer when it went down (AT-7); until the next connection.
     pub(crate) ran_degraded: bool,
     /// Times the volume got connected (FE-5).
@@ -110,6 +112,7 @@ impl Volume {
             pending_change: None,
             uuid_pending: false,
             uuid_deferred: false,
+            verdict_missed: false,
             ran_degraded: false,
             connects: 0,
             failure_untold: false,

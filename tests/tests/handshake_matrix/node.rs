@@ -325,6 +325,7 @@ impl Node {
             found_at_attach: self.found.map_or(Disk::Diskless, |found| found.0),
             uuid_deferred: self.uuid_deferred,
             dry_run_by_peer: self.dry_run_by_peer,
+            ..AdoptFacts::default()
         };
         match adopt(&old, peer, peer_disk, conn, action, &facts) {
             Adoption::FailOwnDisk => {

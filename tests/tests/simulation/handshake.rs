@@ -175,7 +175,12 @@ impl Node {
 
     fn adopt(&mut self, env: &mut Env, peer: &State, peer_disk: DiskState, conn: Conn, action: Option<Action>) {
         let old = self.state;
-        let facts = AdoptFacts { found_at_attach: self.found.map_or(DiskState::Diskless, |found| found.0), uuid_deferred: self.policy.uuid_deferred, ..AdoptFacts::default() };
+        let facts = AdoptFacts {
+            found_at_attach: self.found.map_or(DiskState::Diskless, |found| found.0),
+            uuid_deferred: self.policy.uuid_deferred,
+            verdict_missed: self.policy.verdict_missed,
+            ..AdoptFacts::default()
+        };
         match adopt(&old, peer, peer_disk, conn, action, &facts) {
             Adoption::FailOwnDisk => {
                 self.hard(&env.options, Request::none().disk(DiskState::Failed));

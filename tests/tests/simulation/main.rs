@@ -163,8 +163,8 @@ const KEPT: [(u64, bool); 18] = [
 ];
 
 /// The same with the policies: a local write error and a connection lost at once, frozen requests that a bitmap did not show, a peer that was
-/// behind unseen.
-const KEPT_POLICIES: [u64; 3] = [67_627, 15_739, 17_607];
+/// behind unseen; a peer that had rebooted and met the Primary unseen; a report of the peer that came after the return from Ahead.
+const KEPT_POLICIES: [u64; 6] = [67_627, 15_739, 17_607, 110_531, 95_155, 105_063];
 
 #[test]
 fn seeds_that_failed_once_hold() {

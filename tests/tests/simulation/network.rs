@@ -18,6 +18,11 @@ pub struct Message {
 }
 
 impl Message {
+    /// A report of the state.
+    pub fn is_state(&self) -> bool {
+        Header::decode(VERSION, &self.bytes).is_ok_and(|header| header.known_command() == Ok(Command::State))
+    }
+
     /// What has arrived of it when the connection ends within it; `None`: not a byte.
     fn piece(&self, random: &mut Random) -> Option<Message> {
         // Half of the cuts within the header, if it is a long packet.
@@ -71,7 +76,7 @@ impl Link {
     /// What arrives next at `node` is a report of the state.
     pub fn state_is_next(&self, node: usize) -> bool {
         let next = self.queues[1 - node][Stream::Data as usize].front();
-        next.is_some_and(|message| Header::decode(VERSION, &message.bytes).is_ok_and(|header| header.known_command() == Ok(Command::State)))
+        next.is_some_and(Message::is_state)
     }
 
     pub fn receive(&mut self, node: usize, stream: Stream) -> Option<Message> {

@@ -424,6 +424,7 @@ impl Node {
         }
         if self.state_sent && new.conn != Conn::WFReportParams {
             self.state_sent = false;
+            self.policy.verdict_missed = new.conn < Conn::Connected;
         }
         if new.disk != DiskState::Negotiating {
             self.found = None;
@@ -648,6 +649,11 @@ impl Node {
 
     pub fn enqueue_packet(&mut self, command: Command, payload: &[u8]) {
         self.enqueue(Item::Packet(Self::packet(command, payload, 0, Vec::new())));
+    }
+
+    /// A report of the state waits to be sent, or will as soon as the worker comes to it.
+    pub fn has_reports(&self) -> bool {
+        !self.after.is_empty() || self.queue.iter().any(|(_, item)| matches!(item, Item::Packet(message) if message.is_state()))
     }
 
     /// Hands a packet to a socket.

@@ -35,6 +35,8 @@ pub struct Memory {
     pub congested: bool,
     /// A new generation was put off while I/O is suspended (UU-7).
     pub uuid_deferred: bool,
+    /// A handshake broke off after the peer was told of the state here (HS-9).
+    pub verdict_missed: bool,
     /// FE-1: the fence-peer helper is to run.
     pub fence_due: bool,
     /// When it comes back with an answer.

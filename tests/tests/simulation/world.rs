@@ -192,7 +192,7 @@ impl World {
                 (node.error_seen && !node.state_sent, Step::Error),
                 (node.policy.congested && node.after.is_empty(), Step::Congested),
                 // It waits for a second, so that reports from before have arrived.
-                (node.may_return_to_peer() && !waits && !has(Stream::Data), Step::Return),
+                (node.may_return_to_peer() && !waits && !has(Stream::Data) && !self.nodes[1 - node.me].has_reports(), Step::Return),
                 (node.policy.fence_due && node.policy.fenced_at <= self.env.now && !waits, Step::Fence),
             ];
             steps.extend(rows.into_iter().filter(|row| row.0).map(|row| (node.me, row.1)));

@@ -15,6 +15,8 @@ pub struct AdoptFacts {
     pub found_at_attach: Disk,
     /// A new current UUID was put off while suspended (UU-7).
     pub uuid_deferred: bool,
+    /// The connection was lost in a handshake whose end the peer may have seen: what it says of its disk now includes its own verdict.
+    pub verdict_missed: bool,
     /// The peer only wants to see what would happen.
     pub dry_run_by_peer: bool,
 }
@@ -28,7 +30,7 @@ pub enum Adoption {
     Refuse,
     /// HS-42, dry run asked for by the peer: hard to ProtocolError.
     ResetConnection,
-    /// HS-9: the peer has rebooted and frozen requests can not be sent again: fail pending remote requests, new current UUID, hard to
+    /// HS-9: the peer has rebooted, or may have, and frozen requests can not be sent again: fail pending remote requests, new current UUID, hard to
     /// ProtocolError, clear susp.
     AbortFrozen,
     /// Change the vector. A refusal of a soft change means Disconnecting (HS-43).
@@ -71,7 +73,9 @@ pub fn adopt(own: &State, peer: &State, peer_disk: Disk, conn: Conn, action: Opt
         ..*own
     };
     let establishes = own.conn < Conn::Connected && conn >= Conn::Connected;
-    if establishes && conn == Conn::Connected && pdsk == Disk::Consistent && own.is_suspended() && facts.uuid_deferred {
+    // A peer that has rebooted is Consistent until it has met this node; then it is UpToDate like one that has not.
+    let rebooted = pdsk == Disk::Consistent || facts.verdict_missed;
+    if establishes && conn == Conn::Connected && rebooted && own.is_suspended() && facts.uuid_deferred {
         return Adoption::AbortFrozen;
     }
     let kind = if establishes { Kind::Soft } else { Kind::Hard };
@@ -152,6 +156,10 @@ mod tests {
         assert_eq!(adopt(&own, &peer, peer.disk, Conn::Connected, Some(Action::None), &facts), Adoption::AbortFrozen);
         let resync = adopt(&own, &peer, peer.disk, Conn::Connected, Some(Action::Source { full: false }), &facts);
         assert_eq!(change(resync).0.conn, Conn::WFBitMapS);
+        let met = remote(Disk::UpToDate);
+        assert_eq!(change(adopt(&own, &met, met.disk, Conn::Connected, Some(Action::None), &facts)).0.conn, Conn::Connected);
+        let half = AdoptFacts { verdict_missed: true, ..facts };
+        assert_eq!(adopt(&own, &met, met.disk, Conn::Connected, Some(Action::None), &half), Adoption::AbortFrozen);
         let early = AdoptFacts::default();
         assert_eq!(change(adopt(&own, &peer, peer.disk, Conn::Connected, Some(Action::None), &early)).0.conn, Conn::Connected);
     }

@@ -55,6 +55,8 @@ pub fn interpret(own: &State, peer: &State, facts: &ReportFacts) -> Meaning {
     if own.disk == Disk::UpToDate && peer_was_behind && real == Disk::UpToDate && own.conn > Conn::Connected {
         if peer.conn > Conn::Connected && peer.conn < Conn::SyncSource {
             real = Disk::Inconsistent;
+        } else if own.conn == Conn::Ahead {
+            // From before it heard that it is left behind: there is no resync that could have ended.
         } else if own.conn >= Conn::SyncSource && peer.conn == Conn::Connected {
             return Meaning::FinishResync;
         }
@@ -79,4 +81,22 @@ pub fn interpret(own: &State, peer: &State, facts: &ReportFacts) -> Meaning {
         || facts.consider_resync
         || (own.conn == Conn::Connected && starting);
     Meaning::Adopt { handshake: comparable && occasion, peer_disk: real, conn }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wire_7_step_3_a_report_ends_a_resync_but_not_the_state_ahead() {
+        let facts = ReportFacts::default();
+        let done = State { conn: Conn::Connected, disk: Disk::UpToDate, pdsk: Disk::UpToDate, ..State::default() };
+        let source = State { conn: Conn::SyncSource, disk: Disk::UpToDate, pdsk: Disk::Inconsistent, ..State::default() };
+        assert_eq!(interpret(&source, &done, &facts), Meaning::FinishResync);
+        let ahead = State { conn: Conn::Ahead, pdsk: Disk::Consistent, ..source };
+        assert_eq!(
+            interpret(&ahead, &done, &facts),
+            Meaning::Adopt { handshake: false, peer_disk: Disk::UpToDate, conn: Conn::Ahead }
+        );
+    }
 }
