@@ -31,6 +31,18 @@ fn is_marked_primary(state: &State) -> bool {
     md_flags(state) & flags::PRIMARY != 0
 }
 
+/// What a report was understood to say.
+struct Understood {
+    /// The own state that it was compared with.
+    seen: State,
+    /// The peer's disk, as it counts here.
+    peer_disk: Disk,
+    /// Connection state without a resync decision.
+    conn: Conn,
+    /// The decision, if there was a comparison.
+    action: Option<Action>,
+}
+
 impl Resource {
     /// P_UUIDS (HS-44, UU-8, UU-13).
     pub(super) fn receive_uuids(self: &Arc<Self>, number: u16, body: &[u8]) -> Result<(), End> {
@@ -104,7 +116,7 @@ impl Resource {
 
     /// One look at a report; true: the own vector has changed, look again.
     fn interpret_state(self: &Arc<Self>, link: &Arc<Link>, number: u16, peer: &State) -> Result<bool, End> {
-        let (meaning, decision) = {
+        let (meaning, decision, seen) = {
             let mut control = self.control.lock();
             let Some(index) = control.index(number) else { return Ok(false) };
             let Some(volume) = control.volumes.get_mut(index) else { return Ok(false) };
@@ -113,12 +125,13 @@ impl Resource {
                 peer_found_inconsistent: volume.peer_uuids.is_some_and(|known| known.flags & uuid_flags::INCONSISTENT != 0),
                 consider_resync: core::mem::take(&mut volume.consider_resync),
             };
-            let meaning = interpret(&volume.state, peer, &facts);
+            let seen = volume.state;
+            let meaning = interpret(&seen, peer, &facts);
             let decision = match meaning {
                 Meaning::Adopt { handshake: true, peer_disk, .. } => Some(self.compare(&mut control, index, peer, peer_disk)),
                 _ => None,
             };
-            (meaning, decision)
+            (meaning, decision, seen)
         };
         match meaning {
             Meaning::Lost => Err(End::Broken),
@@ -135,7 +148,8 @@ impl Resource {
                 if let Some(decision) = &decision {
                     self.prepare(number, decision)?;
                 }
-                self.adopt_report(link, number, peer, peer_disk, conn, decision.map(|decision| decision.action))
+                let action = decision.map(|decision| decision.action);
+                self.adopt_report(link, number, peer, &Understood { seen, peer_disk, conn, action })
             }
         }
     }
@@ -241,9 +255,7 @@ impl Resource {
         link: &Arc<Link>,
         number: u16,
         peer: &State,
-        peer_disk: Disk,
-        conn: Conn,
-        action: Option<Action>,
+        report: &Understood,
     ) -> Result<bool, End> {
         let name = self.display_name();
         let mut control = self.control.lock();
@@ -253,8 +265,12 @@ impl Resource {
         if old.conn <= Conn::TearDown {
             return Err(End::Broken);
         }
+        // The worker may have gone a step further since, like a target that has sent its bitmap: the report shall not take it back.
+        if report.action.is_none() && old != report.seen {
+            return Ok(true);
+        }
         let minor = volume.device.minor;
-        if let Some(Action::Refuse(reason)) = action {
+        if let Some(Action::Refuse(reason)) = report.action {
             log_refusal(name, reason);
         }
         let adopt_facts = AdoptFacts {
@@ -263,7 +279,7 @@ impl Resource {
             verdict_missed: volume.verdict_missed,
             dry_run_by_peer: control.dry_run_by_peer,
         };
-        let (wanted, kind, aborted) = match adopt(&old, peer, peer_disk, conn, action, &adopt_facts) {
+        let (wanted, kind, aborted) = match adopt(&old, peer, report.peer_disk, report.conn, report.action, &adopt_facts) {
             Adoption::FailOwnDisk => {
                 self.hard(&mut control, index, Request::none().disk(Disk::Failed));
                 return Ok(true);
