@@ -156,6 +156,9 @@ fn serve(resource: &Arc<Resource>, link: &Arc<Link>, thread: &ThisThread) {
         }
         Err(_) => End::Broken,
     };
+    if let (End::Broken, Ok(acks)) = (&end, &acks) {
+        await_answer(resource, acks, thread);
+    }
     let conn = match end {
         End::Broken => Conn::BrokenPipe, // TO-5
         End::Protocol | End::DryRun => Conn::ProtocolError,
@@ -191,6 +194,22 @@ fn serve(resource: &Arc<Resource>, link: &Arc<Link>, thread: &ThisThread) {
     link.meta.shutdown();
     if let Ok(acks) = acks {
         acks.stop();
+    }
+}
+
+/// A peer that agrees to a change of the connection (a disconnect) closes it right after its answer, which is on the other socket: that comes
+/// first, or a Secondary that leaves would not become Outdated (DC-3).
+fn await_answer(resource: &Resource, acks: &KThread, thread: &ThisThread) {
+    let deadline = jiffies().wrapping_add(farewell(resource));
+    let asked = || {
+        let control = resource.control.lock();
+        control.asked.is_some() && control.cstate == Conn::WFReportParams
+    };
+    while asked() && !acks.is_finished() && !thread.should_stop() && crate::kapi::time::is_before(jiffies(), deadline) {
+        crate::kapi::wait::sleep_interruptible(jiffies_from_ms(10));
+        if crate::kapi::wait::signal_pending() {
+            break;
+        }
     }
 }
 
