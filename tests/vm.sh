@@ -1,13 +1,13 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# The tests in virtual machines, each as a process of its own, JOBS of them at a time (default: one for each processor, at least two),
+# The tests in virtual machines, each as a process of its own, JOBS of them at a time (default: three for four processors, at least two),
 # the long ones first. One line for each with its seconds; what a failed one printed follows. `tests/vm.sh WORD...` runs those whose
 # name contains a word. The transcripts are left out (`make test-transcripts`) unless a word names them.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
-jobs=$(nproc)
+jobs=$(($(nproc) * 3 / 4))
 [ "$jobs" -ge 2 ] || jobs=2
 jobs=${JOBS:-$jobs}
 
