@@ -73,7 +73,9 @@ struct Running {
 
 /// Longest time a boot may take, generous for a loaded machine.
 const BOOT_LIMIT: Duration = Duration::from_secs(120);
-/// The same with systemd.
+/// How often a machine is started until it comes up.
+const BOOT_ATTEMPTS: u32 = 3;
+/// The limit with systemd.
 const SYSTEM_BOOT_LIMIT: Duration = Duration::from_secs(400);
 /// Limit of [`Vm::run`].
 const COMMAND_LIMIT: Duration = Duration::from_secs(120);
@@ -95,6 +97,27 @@ impl Vm {
 
     /// Boots the machine, which must be without power; waits until it takes commands.
     pub fn boot(&mut self) -> Result<()> {
+        if self.bed.flavour == Flavour::Full {
+            return self.switch_on();
+        }
+        // On an overloaded host an emulated machine may stand still before its kernel is up, with nothing of ours in it yet.
+        for _ in 1..BOOT_ATTEMPTS {
+            let console = self.file("console.log");
+            let said = fs::metadata(&console).map_or(0, |about| about.len());
+            match self.switch_on() {
+                Ok(()) => return Ok(()),
+                Err(_) if self.is_running() => {
+                    eprintln!("{} did not come up, it is started once more", self.options.name);
+                    self.power_cut();
+                    fs::OpenOptions::new().write(true).open(&console)?.set_len(said)?;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        self.switch_on()
+    }
+
+    fn switch_on(&mut self) -> Result<()> {
         if self.running.is_some() {
             bail!("{} is already running", self.options.name);
         }
