@@ -107,18 +107,10 @@ fn whoever_is_not_root_is_told_so() {
         "internal",
         "dump-md",
     ];
-    let is_root = fs::metadata("/proc/self").expect("own process").uid() == 0;
-    let mut command = match is_root {
-        true => {
-            let mut command = Command::new("setpriv");
-            command
-                .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
-                .arg(&program);
-            command
-        }
-        false => Command::new(&program),
-    };
-    let output = command.args(words).stdin(Stdio::null()).output();
+    let output = unprivileged(&program)
+        .args(words)
+        .stdin(Stdio::null())
+        .output();
     let output = output.expect("this test needs setpriv (util-linux)");
     let text = errors(&output);
     assert_eq!(output.status.code(), Some(20), "{text}");
@@ -136,17 +128,7 @@ fn whoever_is_not_root_is_told_so() {
             if !program.exists() {
                 std::os::unix::fs::symlink("drbdmeta", &program).expect("link");
             }
-            let mut command = match is_root {
-                true => {
-                    let mut command = Command::new("setpriv");
-                    command
-                        .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
-                        .arg(&program);
-                    command
-                }
-                false => Command::new(&program),
-            };
-            let output = command.args(&words[1..]).args(json).output();
+            let output = unprivileged(&program).args(&words[1..]).args(json).output();
             let output = output.expect("started");
             let text = errors(&output);
             assert_eq!(output.status.code(), Some(code), "{file}: {text}");
@@ -155,6 +137,19 @@ fn whoever_is_not_root_is_told_so() {
             assert!(!text.contains("os error"), "{file}: {text}");
         }
     }
+}
+
+/// The program as somebody who is not root.
+fn unprivileged(program: &std::path::Path) -> Command {
+    let is_root = fs::metadata("/proc/self").expect("own process").uid() == 0;
+    if !is_root {
+        return Command::new(program);
+    }
+    let mut command = Command::new("setpriv");
+    command
+        .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
+        .arg(program);
+    command
 }
 
 /// A superblock of that format, with nothing but its magic, where internal metadata is.

@@ -268,7 +268,11 @@ impl Connection {
     /// Makes room for more requests of the peer in work, and for more resync requests. False: there is as much as there may be, or no memory.
     /// Process context, where waiting for memory does no I/O.
     pub(crate) fn grow(&self) -> bool {
-        let limit = (2 * self.acks.lock().limit()).min(super::acks::CAPACITY);
+        let now = self.acks.lock().limit();
+        if now >= super::acks::CAPACITY {
+            return false;
+        }
+        let limit = (2 * now).min(super::acks::CAPACITY);
         let size = self.queue.lock().size_for(0, limit);
         let (Ok(out), Ok(acks)) = (SendQueue::places(size), AckQueue::places(limit)) else { return false };
         // Where replies go first, then who brings them. What is too small by now comes back, to be freed here.

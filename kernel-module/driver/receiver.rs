@@ -183,13 +183,7 @@ fn serve(resource: &Arc<Resource>, link: &Arc<Link>, thread: &ThisThread) {
     resource.changed.wake_all();
     link.data.shutdown();
     if let (true, Ok(acks)) = (patient, &acks) {
-        let deadline = jiffies().wrapping_add(farewell(resource));
-        while !acks.is_finished() && !thread.should_stop() && crate::kapi::time::is_before(jiffies(), deadline) {
-            crate::kapi::wait::sleep_interruptible(jiffies_from_ms(10));
-            if crate::kapi::wait::signal_pending() {
-                break;
-            }
-        }
+        linger(resource, acks, thread, || true);
     }
     link.meta.shutdown();
     if let Ok(acks) = acks {
@@ -200,12 +194,16 @@ fn serve(resource: &Arc<Resource>, link: &Arc<Link>, thread: &ThisThread) {
 /// A peer that agrees to a change of the connection (a disconnect) closes it right after its answer, which is on the other socket: that comes
 /// first, or a Secondary that leaves would not become Outdated (DC-3).
 fn await_answer(resource: &Resource, acks: &KThread, thread: &ThisThread) {
-    let deadline = jiffies().wrapping_add(farewell(resource));
-    let asked = || {
+    linger(resource, acks, thread, || {
         let control = resource.control.lock();
         control.asked.is_some() && control.cstate == Conn::WFReportParams
-    };
-    while asked() && !acks.is_finished() && !thread.should_stop() && crate::kapi::time::is_before(jiffies(), deadline) {
+    });
+}
+
+/// Leaves the other socket to the ack receiver until it has come to the end of it, while `wanted` holds; no longer than [`farewell`].
+fn linger(resource: &Resource, acks: &KThread, thread: &ThisThread, wanted: impl Fn() -> bool) {
+    let deadline = jiffies().wrapping_add(farewell(resource));
+    while wanted() && !acks.is_finished() && !thread.should_stop() && crate::kapi::time::is_before(jiffies(), deadline) {
         crate::kapi::wait::sleep_interruptible(jiffies_from_ms(10));
         if crate::kapi::wait::signal_pending() {
             break;
