@@ -165,7 +165,8 @@ fn serve(resource: &Arc<Resource>, link: &Arc<Link>, thread: &ThisThread) {
         End::Refused => Conn::Disconnecting,
     };
     // CO-9: what was said here is the peer's to read, so that it comes to its own verdict; the end of the other socket would interrupt it.
-    // It closes that one when it has come to the end of this. Without that, a slower peer would try its dry run again and again.
+    // It closes that one when it has come to the end of this, and this one when it has its verdict: two nodes that refuse each other do
+    // not wait. Without that, a slower peer would try its dry run again and again.
     let patient = matches!(end, End::Refused | End::DryRun);
     {
         let mut control = resource.control.lock();
@@ -183,7 +184,7 @@ fn serve(resource: &Arc<Resource>, link: &Arc<Link>, thread: &ThisThread) {
     resource.changed.wake_all();
     link.data.shutdown();
     if let (true, Ok(acks)) = (patient, &acks) {
-        linger(resource, acks, thread, || true);
+        linger(resource, acks, thread, || !link.data.peer_closed());
     }
     link.meta.shutdown();
     if let Ok(acks) = acks {

@@ -56,6 +56,13 @@ static inline void kapi_sock_receive_buffer(struct socket *s, int bytes)
 }
 static inline int kapi_sock_queued(struct socket *s) { return READ_ONCE(s->sk->sk_wmem_queued); }
 static inline int kapi_sock_send_space(struct socket *s) { return READ_ONCE(s->sk->sk_sndbuf); }
+/* asked after our own shutdown: the peer has closed its direction too, or the connection is gone */
+static inline bool kapi_sock_peer_closed(struct socket *s)
+{
+	int state = inet_sk_state_load(s->sk);
+
+	return state != TCP_ESTABLISHED && state != TCP_FIN_WAIT1 && state != TCP_FIN_WAIT2;
+}
 static inline void kapi_tcp_nodelay(struct socket *s) { tcp_sock_set_nodelay(s->sk); }
 static inline void kapi_tcp_cork(struct socket *s, bool on) { tcp_sock_set_cork(s->sk, on); }
 static inline void kapi_tcp_quickack(struct socket *s) { tcp_sock_set_quickack(s->sk, 2); }

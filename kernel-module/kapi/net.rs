@@ -400,6 +400,12 @@ impl Socket {
         unsafe { b::kernel_sock_shutdown(self.as_ptr(), b::sock_shutdown_cmd_SHUT_RDWR) };
     }
 
+    /// After [`Socket::shutdown`]: has the peer closed this connection too, or is it gone?
+    pub(crate) fn peer_closed(&self) -> bool {
+        // SAFETY: the socket is alive; its state is read once.
+        unsafe { x::kapi_sock_peer_closed(self.as_ptr()) }
+    }
+
     /// Bytes queued for sending, and the size of the queue.
     pub(crate) fn send_queue(&self) -> (u32, u32) {
         // SAFETY: the socket is alive.

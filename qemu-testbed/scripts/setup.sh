@@ -17,7 +17,7 @@ exec 9>"$CACHE/lock"; flock -w 1800 9 || die "another set-up is running"
 
 LAYOUT=3                                # raise when a step below changes what it makes
 BUILD_PACKAGES=ca-certificates,make,gcc,gcc-14,libc6-dev,bc,bison,flex,libelf-dev,libssl-dev,xz-utils,kmod,cpio,rustc,rust-src,bindgen,libclang-19-dev,clang-19,lld-19,llvm-19,python3,rsync
-VM_PACKAGES="qemu-system-x86 ipxe-qemu drbd-utils busybox-static e2fsprogs dmsetup util-linux"
+VM_PACKAGES="qemu-system-x86 ipxe-qemu drbd-utils busybox-static e2fsprogs dmsetup util-linux zstd"
 
 mirror() {
 	local m=${DEBIAN_MIRROR:-$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | grep -m1 '/debian/\?$' || true)}

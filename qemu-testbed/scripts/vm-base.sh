@@ -1,7 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# Makes vm/vmlinuz, vm/base.cpio and vm/drbd-c.ko from the build root: busybox, the drbd-utils
-# and e2fsprogs of Debian with their libraries, and the stock modules the tests use.
+# Makes vm/vmlinux, vm/base.cpio and vm/drbd-c.ko from the build root: the stock kernel without its
+# compression (an emulated processor takes a second to undo it), busybox, the drbd-utils and e2fsprogs
+# of Debian with their libraries, and the stock modules the tests use.
 TOP=$(cd "$(dirname "$0")/../.." && pwd)
 . "$TOP/qemu-testbed/scripts/common.sh"
 release=$(kernel_release)
@@ -63,4 +64,9 @@ printf 'hosts: files\n' >"$base/etc/nsswitch.conf"
 printf '127.0.0.1 localhost\n10.0.0.1 node1\n10.0.0.2 node2\n' >"$base/etc/hosts"
 (cd "$base" && find . | LC_ALL=C sort | cpio -o -H newc -R 0:0 --quiet) >"$VM/base.cpio.new"
 mv "$VM/base.cpio.new" "$VM/base.cpio"
-replace "$stock/vmlinuz" "$VM/vmlinuz" 2>/dev/null || replace "$ROOT/boot/vmlinuz-$release" "$VM/vmlinuz"
+[ -x "$ROOT/usr/bin/zstd" ] || in_root env DEBIAN_FRONTEND=noninteractive apt-get -qy install --no-install-recommends zstd
+packed=$stock/vmlinuz; [ -e "$packed" ] || packed=$ROOT/boot/vmlinuz-$release
+cp "$packed" "$ROOT/build/vmlinuz"
+in_root sh -c '/usr/src/linux-source-7.2/scripts/extract-vmlinux /build/vmlinuz >/build/vmlinux' || die "the kernel image cannot be unpacked"
+replace "$ROOT/build/vmlinux" "$VM/vmlinux"
+rm "$ROOT/build/vmlinuz" "$ROOT/build/vmlinux"

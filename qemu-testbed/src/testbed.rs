@@ -122,12 +122,12 @@ impl Testbed {
         Some(self.cache.join("root/build").join(name))
     }
 
-    /// Kernel image.
+    /// Kernel image, where it can be without its compression.
     pub fn kernel(&self) -> PathBuf {
         match self.own_tree() {
-            Some(tree) => tree.join("arch/x86/boot/bzImage"),
+            Some(tree) => tree.join("vmlinux"),
             None if self.flavour == Flavour::Full => self.cache.join("cluster/vmlinuz"),
-            None => self.cache.join("vm/vmlinuz"),
+            None => self.cache.join("vm/vmlinux"),
         }
     }
 

@@ -374,10 +374,12 @@ impl Vm {
             "-icount",
             "shift=0,sleep=off,align=off",
         ];
-        let accelerator = if options.counting.is_some() {
-            counted
+        // An emulator carries out `rep movsb` byte by byte: without these the kernel copies by words. What is counted stays as on
+        // a real processor.
+        let (accelerator, processor) = if options.counting.is_some() {
+            (counted, "max")
         } else {
-            accelerator
+            (accelerator, "max,-erms,-fsrm,-fsrs,-fzrm,-la57")
         };
         if let Some((plugin, out)) = &options.counting {
             command
@@ -388,7 +390,7 @@ impl Vm {
             "-M",
             "q35",
             "-cpu",
-            "max",
+            processor,
             "-nodefaults",
             "-nographic",
             "-device",

@@ -30,7 +30,8 @@ fn split_brain_is_detected_and_reported_on_both_nodes() {
 }
 
 fn split_brain() -> Result<()> {
-    let mut pair = Pair::synced(&bed(), &PairOptions::new("split-brain"))?;
+    // nobody waits for the other one to close first: that would be four times the ping-timeout (CO-9)
+    let mut pair = Pair::synced(&bed(), &PairOptions::new("split-brain").with_net("ping-timeout 300; socket-check-timeout 5; "))?;
     pair.a.ok("drbdadm disconnect r0")?;
     pair.b.ok("drbdadm disconnect r0; drbdadm primary r0")?;
     scribble(&mut pair.a, "/dev/drbd0", 10, 10)?;

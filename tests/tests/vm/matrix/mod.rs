@@ -85,7 +85,7 @@ impl Nodes {
             if since.elapsed() > Duration::from_millis(1200) || Instant::now() > limit {
                 return Ok(());
             }
-            std::thread::sleep(Duration::from_millis(150));
+            std::thread::sleep(Duration::from_millis(300));
         }
     }
 }
