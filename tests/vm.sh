@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 # The tests in virtual machines, each as a process of its own, JOBS of them at a time (default: three for four processors, at least two),
-# the long ones first. One line for each with its seconds; what a failed one printed follows. `tests/vm.sh WORD...` runs those whose
-# name contains a word. The transcripts are left out (`make test-transcripts`) unless a word names them.
+# the long ones first. One line for each with its seconds and those of processors; what a failed one printed follows.
+# `tests/vm.sh WORD...` runs those whose name contains a word. The transcripts are left out (`make test-transcripts`) unless a word names them.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 folder=$(mktemp -d)
@@ -23,11 +23,12 @@ fi
 [ -n "$names" ] || { echo "no test of that name" >&2; exit 1; }
 
 run() { # FOLDER PROGRAM NAME
-	local out=$1/$3 start=$EPOCHREALTIME code
-	timeout 1500 "$2" --exact "$3" >"$out" 2>&1 </dev/null
+	local out=$1/$3 start=$EPOCHREALTIME code TIMEFORMAT='%U %S'
+	{ time timeout 1500 "$2" --exact "$3" >"$out" 2>&1 </dev/null; } 2>"$out.times"
 	code=$?
 	grep -q '^test result: ok. 1 passed' "$out" || [ $code -ne 0 ] || code=1
-	printf '%-6s %6.1f s  %s\n' "$([ $code -eq 0 ] && echo ok || echo FAILED)" "$(awk "BEGIN { print $EPOCHREALTIME - $start }")" "$3"
+	printf '%-6s %6.1f s %6.1f s  %s\n' "$([ $code -eq 0 ] && echo ok || echo FAILED)" "$(awk "BEGIN { print $EPOCHREALTIME - $start }")" \
+		"$(awk '{ print $1 + $2 }' "$out.times")" "$3"
 	[ $code -eq 0 ] || { sed "s/^/    /" "$out"; return 1; }
 }
 export -f run

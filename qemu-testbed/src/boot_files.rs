@@ -36,7 +36,7 @@ mkdir -p $tree/updates
 mv /overlay/drbd.ko $tree/updates/drbd.ko
 sed -i '/drbd\.ko:/d' $dep
 echo "updates/drbd.ko: $needs" >> $dep
-for m in failover net_failover virtio_net virtio_blk virtio-rng crc32c-cryptoapi; do modprobe -q $m 2>/dev/null; done
+modprobe -qa virtio_net virtio_blk virtio-rng crc32c-cryptoapi 2>/dev/null
 hostname -F /etc/hostname
 ip link set lo up
 echo 30 > /proc/sys/kernel/hung_task_timeout_secs 2>/dev/null

@@ -243,6 +243,8 @@ impl Vm {
         done: impl Fn(&str) -> bool,
     ) -> Result<String> {
         let end = Instant::now() + Duration::from_secs(seconds) * PATIENCE;
+        // What takes long is looked at less often: looking costs an emulated processor 20 ms.
+        let mut pause = Duration::from_millis(50);
         loop {
             let text = self.run(command)?.text;
             if done(&text) {
@@ -255,7 +257,8 @@ impl Vm {
                     self.log_tail()
                 );
             }
-            std::thread::sleep(Duration::from_millis(100));
+            std::thread::sleep(pause);
+            pause = (pause * 5 / 4).min(Duration::from_millis(500));
         }
     }
 
