@@ -122,10 +122,10 @@ impl Testbed {
         Some(self.cache.join("root/build").join(name))
     }
 
-    /// Kernel image, where it can be without its compression.
+    /// Kernel image: without its compression if it can be, which takes CONFIG_PVH; the small kernels are built without it.
     pub fn kernel(&self) -> PathBuf {
         match self.own_tree() {
-            Some(tree) => tree.join("vmlinux"),
+            Some(tree) => tree.join("arch/x86/boot/bzImage"),
             None if self.flavour == Flavour::Full => self.cache.join("cluster/vmlinuz"),
             None => self.cache.join("vm/vmlinux"),
         }

@@ -137,10 +137,12 @@ impl Vm {
             .stderr(errors)
             .spawn()
             .context("starting QEMU")?;
-        let connected = connect(&agent_path, &mut child)
-            .and_then(|agent| Ok((agent, connect(&qmp_path, &mut child)?)));
+        let connected = connect(&agent_path, &mut child).and_then(|agent| {
+            let qmp = Qmp::new(connect(&qmp_path, &mut child)?)?;
+            Ok((Agent::new(agent)?, qmp))
+        });
         let (agent, qmp) = match connected {
-            Ok(streams) => streams,
+            Ok(ends) => ends,
             Err(error) => {
                 let _ = child.kill();
                 let _ = child.wait();
@@ -148,12 +150,7 @@ impl Vm {
                 return Err(error.context(format!("QEMU said: {said}")));
             }
         };
-        let running = Running {
-            child,
-            agent: Agent::new(agent)?,
-            qmp: Qmp::new(qmp)?,
-        };
-        self.running = Some(running);
+        self.running = Some(Running { child, agent, qmp });
         self.wait_ready()
     }
 
