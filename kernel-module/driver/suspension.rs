@@ -82,23 +82,45 @@ impl Resource {
 
     fn thaw_all(&self, control: &mut Control, thaw: Thaw, finished: &mut KVec<Finished>) {
         for volume in control.volumes.iter() {
-            let device = volume.device.clone();
-            loop {
-                let (held, actions) = {
-                    let mut plane = device.plane.lock();
-                    let Some((slot, actions)) = plane.core.take_frozen(thaw, now(), || self.connection.stamp()) else { break };
-                    (actions.complete.and_then(|_| plane.take(slot)), actions)
-                };
-                if held.is_none() && !actions.retry && !actions.idle {
-                    continue;
-                }
-                let entry = Finished { device: device.clone(), held, actions };
-                if finished.reserve(1, GFP_KERNEL).is_ok() {
-                    let _ = finished.push_within_capacity(entry);
-                } else {
-                    entry.device.finish(entry.held, &entry.actions);
+            self.thaw_requests(&volume.device, thaw, finished);
+        }
+    }
+
+    fn thaw_requests(&self, device: &Arc<Device>, thaw: Thaw, finished: &mut KVec<Finished>) {
+        loop {
+            let (held, actions) = {
+                let mut plane = device.plane.lock();
+                let Some((slot, actions)) = plane.core.take_frozen(thaw, now(), || self.connection.stamp()) else { break };
+                (actions.complete.and_then(|_| plane.take(slot)), actions)
+            };
+            if held.is_none() && !actions.retry && !actions.idle {
+                continue;
+            }
+            let entry = Finished { device: device.clone(), held, actions };
+            if finished.reserve(1, GFP_KERNEL).is_ok() {
+                let _ = finished.push_within_capacity(entry);
+            } else {
+                entry.device.finish(entry.held, &entry.actions);
+            }
+        }
+    }
+
+    /// Requests that are frozen although nothing is suspended go on where good data is known. Worker context, at every look.
+    pub(crate) fn release_stranded(&self) {
+        let mut finished = KVec::new();
+        let mut any = false;
+        {
+            let control = self.control.lock();
+            for volume in control.volumes.iter() {
+                let stranded = volume.device.plane.lock().core.stranded();
+                if let Some(thaw) = stranded {
+                    self.thaw_requests(&volume.device, thaw, &mut finished);
+                    any = true;
                 }
             }
+        }
+        if any {
+            self.finish_thawed(finished);
         }
     }
 

@@ -47,6 +47,7 @@ pub(crate) fn run(resource: &Arc<Resource>, thread: &ThisThread) {
         resource.worker_woken.store(false, Release);
         resource.carry_out_changes();
         resource.handle_disk_errors();
+        resource.release_stranded();
         resource.check_overdue();
         resource.make_room();
         resource.follow_congestion();

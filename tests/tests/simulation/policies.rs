@@ -174,6 +174,14 @@ impl Node {
         self.resume(env, Thaw::LocalOnly, Request::none());
     }
 
+    /// What nothing else would let go on.
+    pub fn release_stranded(&mut self, env: &mut Env) {
+        if let Some(thaw) = self.plane.stranded() {
+            marks::outcome("frozen requests of no suspension");
+            self.resume(env, thaw, Request::none());
+        }
+    }
+
     /// HS-9.
     pub fn abandon_frozen(&mut self, env: &mut Env) {
         self.create_deferred_uuid(env);

@@ -44,6 +44,7 @@ enum Step {
     Congested,
     Return,
     Fence,
+    Stranded,
 }
 
 /// What the run is to show.
@@ -194,6 +195,7 @@ impl World {
                 // It waits for a second, so that reports from before have arrived.
                 (node.may_return_to_peer() && !waits && !has(Stream::Data) && !self.nodes[1 - node.me].has_reports(), Step::Return),
                 (node.policy.fence_due && node.policy.fenced_at <= self.env.now && !waits, Step::Fence),
+                (node.plane.stranded().is_some() && node.after.is_empty(), Step::Stranded),
             ];
             steps.extend(rows.into_iter().filter(|row| row.0).map(|row| (node.me, row.1)));
         }
@@ -254,6 +256,7 @@ impl World {
             Step::Congested => node.follow_congestion(env),
             Step::Return => node.return_to_peer(env),
             Step::Fence => self.fence(at),
+            Step::Stranded => node.release_stranded(env),
         }
     }
 

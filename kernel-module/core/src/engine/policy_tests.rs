@@ -295,6 +295,42 @@ fn ep_7_a_peer_that_comes_back_without_its_disk_may_lack_what_it_acknowledged() 
 }
 
 #[test]
+fn sb_4_a_write_whose_copy_ceased_to_count_is_stranded_until_it_may_go_where_good_data_is() {
+    let mut plane = unlogged(Gate { hold_failed: true, ..alone() });
+    let slot = write(&mut plane, 0);
+    // an after-split-brain policy makes this Primary the target, before its disk answers
+    let becomes = Gate { local_up_to_date: false, replicate: false, open: false, hold_failed: true, ..connected() };
+    let _ = plane.publish(becomes);
+    assert_eq!(plane.local_done(slot, true).complete, None);
+    assert!(plane.has_frozen());
+    assert_eq!(plane.stranded(), None, "not before the handshake is over");
+    let target = Gate { open: true, replicate: true, ..becomes };
+    for waits in [Gate { suspended: true, ..target }, Gate { replicate: false, ..target }, Gate { notify_out_of_sync: true, ..target }] {
+        let _ = plane.publish(waits);
+        assert_eq!(plane.stranded(), None);
+    }
+    let _ = plane.publish(target);
+    assert_eq!(plane.stranded(), Some(Thaw::Resend));
+    assert_eq!(thaw(&mut plane, Thaw::Resend).1.complete, None);
+    assert_eq!(plane.stranded(), None);
+    let (_, entry, _) = send(&mut plane, 1);
+    assert_eq!(ack(&mut plane, &entry, Acknowledgement::Written).complete, Some(true));
+}
+
+#[test]
+fn er_7_what_froze_while_a_suspension_ended_goes_on_by_what_is_here() {
+    for (local, how, result) in [(true, Thaw::RestartLocal, None), (false, Thaw::LocalOnly, Some(false))] {
+        let mut plane = unlogged(Gate { hold_failed: true, ..alone() });
+        let slot = write(&mut plane, 0);
+        assert_eq!(plane.local_done(slot, false).complete, None);
+        let _ = plane.publish(Gate { local, local_up_to_date: local, writable: local, log_activity: false, ..alone() });
+        assert_eq!(plane.stranded(), Some(how));
+        assert_eq!(thaw(&mut plane, how).1.complete, result);
+        assert_eq!(plane.stranded(), None);
+    }
+}
+
+#[test]
 fn ep_8_a_request_admitted_without_a_disk_is_missing_on_one_that_came_since() {
     let mut plane = unlogged(Gate { local: false, local_up_to_date: false, ..connected() });
     let _ = write(&mut plane, 0);

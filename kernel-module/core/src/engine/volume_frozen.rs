@@ -66,6 +66,24 @@ impl<T: Storage> DataPlane<T> {
         }
     }
 
+    /// How frozen requests go on that no end of a suspension will release, because there is none: a write of a Primary whose copy ceased to
+    /// count while the write was under way (it became a target, SB-4), or one that froze while a suspension ended.
+    ///
+    /// Where good data is known again they are written there (EP-7, EP-8); a node that is Ahead waits until the peer may have them.
+    pub fn stranded(&self) -> Option<Thaw> {
+        let gate = &self.gate;
+        if self.frozen.is_empty() || gate.suspended || !gate.open || gate.notify_out_of_sync || self.has_failed_writes() {
+            return None;
+        }
+        match (gate.replicate, gate.local_up_to_date) {
+            (true, _) => Some(Thaw::Resend),
+            (false, true) => Some(Thaw::RestartLocal),
+            // More may be heard of the data that was there when the state last changed.
+            (false, false) if gate.hold_failed => None,
+            (false, false) => Some(Thaw::LocalOnly),
+        }
+    }
+
     /// The bitmap is about to be sent to the peer: it shows the ranges of frozen requests too, for they may come after it.
     pub fn mark_frozen(&mut self) {
         for slot in 0..self.table.capacity() {
