@@ -60,6 +60,14 @@ impl Node {
         }
     }
 
+    /// A completed write of the sector is still on the transfer log: the peer has not said yet that it has it.
+    pub fn owes(&self, env: &Env, sector: u64) -> bool {
+        let completed = |flags: Flags| flags.has(Flags::ON_LOG) && flags.has(Flags::COMPLETED);
+        let entries = (0..env.options.slots as u32).map(|slot| self.plane.entry(slot));
+        let mut open = entries.filter(|entry| entry.operation.is_application_write() && completed(entry.flags));
+        open.any(|entry| (entry.sector..entry.sector + u64::from(entry.size_bytes / 512)).contains(&sector))
+    }
+
     /// What was kept aside tries again.
     pub fn retry_waiting(&mut self, env: &mut Env) {
         self.retry = false;
