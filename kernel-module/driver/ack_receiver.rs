@@ -158,6 +158,7 @@ fn dispatch(resource: &Arc<Resource>, command: Command, volume: u16, body: &[u8]
 fn note_possible_ends(resource: &Arc<Resource>) {
     let mut control = resource.control.lock();
     for volume in control.volumes.iter_mut().filter(|volume| matches!(volume.state.conn, Conn::SyncSource | Conn::PausedSyncS)) {
+        volume.left_behind = false;
         volume.may_be_finished |= volume.device.plane.lock().core.bitmap.weight() == 0;
     }
 }

@@ -8,6 +8,7 @@ use super::volume::Volume;
 use drbd_core::engine::gate::Gate;
 use drbd_core::engine::volume_read::ReadBalancing;
 use drbd_core::genl::DiskConf;
+use drbd_core::handshake::report::left_behind;
 use drbd_core::state::effects::EffectFacts;
 use drbd_core::state::names::Transition;
 use drbd_core::state::{effects, evaluate, needs_cluster_wide, Conn, Disk, Effects, Facts, Fencing, Kind, Refusal, Request, Role, State};
@@ -152,6 +153,7 @@ impl Resource {
         publish(control, index, false);
         let Some(volume) = control.volumes.get_mut(index) else { return Err(Refusal::IsDiskless) };
         volume.state = new;
+        volume.left_behind = left_behind(&old, &new, volume.left_behind);
         super::verify::state_changes(volume, &old, facts.version);
         super::resync::state_changes(volume, &old);
         if let Some(disk) = volume.disk.as_mut().filter(|_| new.disk >= Disk::Inconsistent) {

@@ -124,6 +124,7 @@ impl Resource {
                 has_peer_uuids: volume.peer_uuids.is_some(),
                 peer_found_inconsistent: volume.peer_uuids.is_some_and(|known| known.flags & uuid_flags::INCONSISTENT != 0),
                 consider_resync: core::mem::take(&mut volume.consider_resync),
+                left_behind: volume.left_behind,
             };
             let seen = volume.state;
             let meaning = interpret(&seen, peer, &facts);

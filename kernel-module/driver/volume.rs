@@ -49,6 +49,8 @@ pub(crate) struct Volume {
     pub(crate) target_finished: bool,
     /// This source has answered a ping while no bit was left: that may be all the target waits for to end the resync.
     pub(crate) may_be_finished: bool,
+    /// This source was Ahead, and the peer may not know yet that it is the target.
+    pub(crate) left_behind: bool,
     /// A resync is about to start, as source or not: the worker asks the helper first (RS-2).
     pub(crate) starting: Option<bool>,
     /// Size of the device in sectors.
@@ -123,6 +125,7 @@ impl Volume {
             starting: None,
             target_finished: false,
             may_be_finished: false,
+            left_behind: false,
             progress_shown: (0, 0),
             sectors: 0,
             receiving: None,

@@ -303,6 +303,7 @@ impl Node {
             has_peer_uuids: self.peer_uuids.is_some(),
             peer_found_inconsistent: self.peer_uuids.is_some_and(|packet| packet.flags & uuid_flags::INCONSISTENT != 0),
             consider_resync: self.consider_resync,
+            ..ReportFacts::default()
         };
         match interpret(&self.state, &peer, &facts) {
             Meaning::Lost | Meaning::Ignore | Meaning::FinishVerify => true,

@@ -109,6 +109,7 @@ impl Node {
             has_peer_uuids: self.peer_uuids.is_some(),
             peer_found_inconsistent: self.peer_uuids.is_some_and(|packet| packet.flags & uuid_flags::INCONSISTENT != 0),
             consider_resync: std::mem::take(&mut self.consider_resync),
+            left_behind: self.left_behind,
         };
         match interpret(&self.state, &peer, &facts) {
             Meaning::Lost => self.lose(env, Conn::BrokenPipe),

@@ -16,6 +16,7 @@ use drbd_core::bitmap::Bitmap;
 use drbd_core::engine::gate::Gate;
 use drbd_core::engine::volume::{Actions, DataPlane, Stamp};
 use drbd_core::epoch::{BarrierAck, Ordering, ReceiverEpochs, SenderEpochs};
+use drbd_core::handshake::report;
 use drbd_core::md::{superblock, Geometry, Index, Layout, Superblock, Uuids};
 use drbd_core::state::disk_error::flags_of_disk;
 use drbd_core::state::{effects, evaluate, superblock_flags, Conn, Disk as DiskState, EffectFacts, Effects, Facts, Kind, Refusal, Request, Role, State};
@@ -179,6 +180,8 @@ pub struct Node {
     pub told_bits: u64,
     /// This source has answered a ping while no bit was left: the target may have ended the resync.
     pub may_be_finished: bool,
+    /// This source was Ahead, and the peer may not know yet that it is the target.
+    pub left_behind: bool,
     pub log_suspended: bool,
     pub uuid_pending: bool,
     pub state_sent: bool,
@@ -262,6 +265,7 @@ impl Node {
             peer_uuids: None,
             told_bits: 0,
             may_be_finished: false,
+            left_behind: false,
             log_suspended: false,
             uuid_pending: false,
             state_sent: false,
@@ -407,6 +411,7 @@ impl Node {
         self.publish(options, false);
         crate::marks::edge(&old, &new);
         self.state = new;
+        self.left_behind = report::left_behind(&old, &new, self.left_behind);
         self.flags = superblock_flags(self.flags, &new, self.crashed_primary);
         if effects.has(Effects::NEW_CURRENT_UUID) && new.is_suspended() && !effects.has(Effects::NEW_CURRENT_UUID_AT_ONCE) {
             self.policy.uuid_deferred = true;

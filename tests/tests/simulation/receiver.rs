@@ -136,6 +136,7 @@ impl Node {
         match command {
             Command::Ping => {
                 // The answer may be all that the target waits for to end the resync.
+                self.left_behind = false;
                 let source = matches!(self.state.conn, Conn::SyncSource | Conn::PausedSyncS);
                 self.may_be_finished |= source && self.plane.bitmap.weight() == 0 && env.options.duties.suspect_finished_resync;
                 self.transmit(env, Stream::Meta, Self::packet(Command::PingAck, &[], 0, Vec::new()));

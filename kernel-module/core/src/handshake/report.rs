@@ -34,6 +34,16 @@ pub struct ReportFacts {
     pub peer_found_inconsistent: bool,
     /// SC-8: a resync shall be considered.
     pub consider_resync: bool,
+    /// See [`left_behind`].
+    pub left_behind: bool,
+}
+
+/// After a change of the vector: this source was Ahead when its resync began, so there was no exchange of bitmaps, and the peer has not been
+/// heard of since (CG-3). A report that it sent before it learnt that it was left behind may still come, and looks like the end of the resync.
+///
+/// `before` is the fact before the change. A ping ends it, for a target sends one before it ends a resync (RX-22).
+pub fn left_behind(old: &State, new: &State, before: bool) -> bool {
+    matches!(new.conn, Conn::SyncSource | Conn::PausedSyncS) && (before || old.conn == Conn::Ahead)
 }
 
 /// The peer's disk as it counts: Negotiating is read from the UUID flag.
@@ -55,7 +65,7 @@ pub fn interpret(own: &State, peer: &State, facts: &ReportFacts) -> Meaning {
     if own.disk == Disk::UpToDate && peer_was_behind && real == Disk::UpToDate && own.conn > Conn::Connected {
         if peer.conn > Conn::Connected && peer.conn < Conn::SyncSource {
             real = Disk::Inconsistent;
-        } else if own.conn == Conn::Ahead {
+        } else if own.conn == Conn::Ahead || facts.left_behind {
             // From before it heard that it is left behind: there is no resync that could have ended.
         } else if own.conn >= Conn::SyncSource && peer.conn == Conn::Connected {
             return Meaning::FinishResync;
@@ -97,6 +107,15 @@ mod tests {
         assert_eq!(
             interpret(&ahead, &done, &facts),
             Meaning::Adopt { handshake: false, peer_disk: Disk::UpToDate, conn: Conn::Ahead }
+        );
+        // nor the resync that follows it, before the peer can know of that
+        let since = left_behind(&ahead, &source, false);
+        let paused = State { conn: Conn::PausedSyncS, ..source };
+        assert!(since && left_behind(&source, &paused, since) && !left_behind(&paused, &source, false) && !left_behind(&source, &done, since));
+        let facts = ReportFacts { left_behind: since, ..facts };
+        assert_eq!(
+            interpret(&source, &done, &facts),
+            Meaning::Adopt { handshake: false, peer_disk: Disk::UpToDate, conn: Conn::SyncSource }
         );
     }
 }
