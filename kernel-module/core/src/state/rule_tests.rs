@@ -242,6 +242,8 @@ fn str_each_soft_rule_has_its_code() {
             Refusal::InTransientState,
         ),
         ("STR-9", alone(), conn(alone(), Conn::VerifyS), NET, Refusal::NeedConnection),
+        ("OV-1 here", State { disk: Disk::Inconsistent, ..connected() }, conn(connected(), Conn::VerifyS), NET, Refusal::NoUpToDateDisk),
+        ("OV-1 there", State { pdsk: Disk::Inconsistent, ..connected() }, conn(connected(), Conn::VerifyT), NET, Refusal::NoUpToDateDisk),
         ("STR-10", source, conn(source, Conn::VerifyS), NET, Refusal::ResyncRunning),
         ("STR-11", alone(), conn(alone(), Conn::StartingSyncT), NET, Refusal::NeedConnection),
         ("STR-12", alone(), conn(alone(), Conn::SyncSource), NET, Refusal::NeedConnection),

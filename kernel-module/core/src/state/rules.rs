@@ -241,6 +241,8 @@ pub fn soft_transition(old: &State, new: &State, facts: &Facts) -> Result<(), Re
                 && (new.conn <= Conn::WFSyncUUID || moved),
             Refusal::InTransientState,
         ),
+        // OV-1; sanitising would declare both copies UpToDate.
+        (verify && moved && (old.disk != Disk::UpToDate || old.pdsk != Disk::UpToDate), Refusal::NoUpToDateDisk),
         (verify && old.conn < Conn::Connected, Refusal::NeedConnection),
         (verify && moved && old.conn > Conn::Connected, Refusal::ResyncRunning),
         (starting && old.conn < Conn::Connected, Refusal::NeedConnection),
