@@ -71,7 +71,7 @@ pub fn interpret(own: &State, peer: &State, facts: &ReportFacts) -> Meaning {
             return Meaning::FinishResync;
         }
     }
-    let both_current = own.disk == Disk::UpToDate && own.pdsk == Disk::UpToDate;
+    let both_current = own.disk == Disk::UpToDate && real == Disk::UpToDate;
     if own.conn == Conn::VerifyT && both_current && peer.conn == Conn::Connected {
         return Meaning::FinishVerify;
     }
@@ -96,6 +96,18 @@ pub fn interpret(own: &State, peer: &State, facts: &ReportFacts) -> Meaning {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ov_5_a_report_ends_a_verify_but_not_one_of_a_disk_that_has_failed() {
+        let facts = ReportFacts::default();
+        let target = State { conn: Conn::VerifyT, disk: Disk::UpToDate, pdsk: Disk::UpToDate, ..State::default() };
+        let peer = State { conn: Conn::Connected, ..target };
+        assert_eq!(interpret(&target, &peer, &facts), Meaning::FinishVerify);
+        for disk in [Disk::Failed, Disk::Diskless, Disk::Inconsistent] {
+            let expected = Meaning::Adopt { handshake: false, peer_disk: disk, conn: Conn::VerifyT };
+            assert_eq!(interpret(&target, &State { disk, ..peer }, &facts), expected);
+        }
+    }
 
     #[test]
     fn wire_7_step_3_a_report_ends_a_resync_but_not_the_state_ahead() {
