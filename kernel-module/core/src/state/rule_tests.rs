@@ -76,6 +76,18 @@ fn a_target_that_lacks_blocks_does_not_become_current_when_its_source_is_lost() 
 }
 
 #[test]
+fn ov_5_an_error_that_is_passed_on_ends_a_verify_and_leaves_the_copy_inconsistent() {
+    for conn in [Conn::VerifyS, Conn::VerifyT] {
+        let old = State { conn, ..connected() };
+        for wanted in [State { disk: Disk::Inconsistent, ..old }, State { pdsk: Disk::Inconsistent, ..old }] {
+            let (new, warnings) = sanitize_with_warnings(&old, wanted, &NET);
+            assert_eq!(new, State { conn: Conn::Connected, ..wanted });
+            assert!(warnings.has(Warnings::VERIFY_ABORTED));
+        }
+    }
+}
+
+#[test]
 fn san_3_a_lost_disk_ends_resync_and_verify_with_a_warning() {
     for (conn, warning) in [(Conn::SyncSource, Warnings::RESYNC_ABORTED), (Conn::VerifyS, Warnings::VERIFY_ABORTED)] {
         let wanted = State { conn, disk: Disk::Failed, ..connected() };

@@ -11,7 +11,7 @@ pub struct Warnings(u8);
 impl Warnings {
     /// SAN-3: a resync ended because a disk went away.
     pub const RESYNC_ABORTED: Warnings = Warnings(1);
-    /// SAN-3: an online verify ended because a disk went away.
+    /// SAN-3: an online verify ended because a disk went away, or failed.
     pub const VERIFY_ABORTED: Warnings = Warnings(2);
     /// SAN-4: the connection was lost while the handshake was to decide about the disk.
     pub const NEGOTIATION_LOST: Warnings = Warnings(4);
@@ -22,7 +22,7 @@ impl Warnings {
 
     const TEXTS: [(Warnings, &'static str); 5] = [
         (Warnings::RESYNC_ABORTED, "resync aborted: a disk is gone"),
-        (Warnings::VERIFY_ABORTED, "online verify aborted: a disk is gone"),
+        (Warnings::VERIFY_ABORTED, "online verify aborted: a disk is gone or incomplete"),
         (Warnings::NEGOTIATION_LOST, "connection lost while negotiating: the disk can not be used"),
         (Warnings::DISK_UPGRADED, "disk state implicitly upgraded"),
         (Warnings::PEER_DISK_UPGRADED, "peer disk state implicitly upgraded"),
@@ -73,6 +73,12 @@ pub fn sanitize_with_warnings(old: &State, wanted: State, facts: &Facts) -> (Sta
     let mut warnings = Warnings::default();
     let mut new = wanted;
     lost_connection(&mut new, facts, &mut warnings);
+    let incomplete = new.disk <= Disk::Inconsistent || new.pdsk <= Disk::Inconsistent;
+    if old.conn.is_verify() && new.conn.is_verify() && incomplete {
+        // Not part of SAN-3: the clamps would take an error that is passed on for nothing, and the copy for a good one.
+        warnings.add(Warnings::VERIFY_ABORTED);
+        new.conn = Conn::Connected;
+    }
     if new.conn >= Conn::Connected && new.conn < Conn::Ahead {
         // SAN-5
         for disk in [&mut new.disk, &mut new.pdsk] {
