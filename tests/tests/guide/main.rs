@@ -2,8 +2,8 @@
 //! Two complete Debian machines on which `docs/admin-guide.md` is typed, block by block (issue 4, "Done when"), with the package
 //! that `make deb` made. `make test-packages` runs it.
 //!
-//! A block of the guide says in its first line where it belongs: `sh both`, `sh alice`, `conf both /path`. What differs from a
-//! reader's machines: packages of Debian are in the image, and the time limits are those of slow virtual machines.
+//! A block of the guide says in its first line where it belongs: `sh both`, `sh alice`, `conf both /path`; `sh both yes` asks something on
+//! the terminal, and is answered yes. What differs from a reader's machines: packages of Debian are in the image, and the time limits are those of slow virtual machines.
 
 use anyhow::{bail, ensure, Context, Result};
 use qemu_testbed::{SystemOptions, Systems, Testbed, Vm};
@@ -19,7 +19,7 @@ struct Block {
     kind: String,
     /// `both`, `alice`, `bob`, or what else stands there.
     place: String,
-    /// Path of a file.
+    /// Path of a file, or `yes`.
     path: String,
     text: String,
 }
@@ -76,6 +76,11 @@ impl Reader {
                 let folder = block.path.rsplit_once('/').map_or("/", |(folder, _)| folder);
                 format!("mkdir -p {folder}\ncat >{} <<'END_OF_FILE'\n{}END_OF_FILE\n", block.path, slow(&block.text))
             }
+            _ if block.path == "yes" => format!(
+                "cat >/root/typed <<'END_OF_FILE'\nset -e\n{}END_OF_FILE\n\
+                 (while sleep 2 && echo yes; do :; done) | script -qec 'sh /root/typed' /dev/null",
+                block.text
+            ),
             _ => format!("set -e\n{}", block.text),
         };
         let places = match block.place.as_str() {
@@ -151,6 +156,7 @@ fn newcomer(bed: &Testbed) -> Result<()> {
     }
     mirror(&mut reader)?;
     cluster(&mut reader)?;
+    new_disk(&mut reader)?;
     split_brain(&mut reader)?;
     afterwards(&mut reader)?;
     ensure!(reader.blocks.is_empty(), "not typed: {:?}", reader.blocks);
@@ -213,12 +219,25 @@ fn cluster(reader: &mut Reader) -> Result<()> {
     Ok(())
 }
 
-/// Chapter 7: both become Primary without seeing each other, and bob gives up.
-fn split_brain(reader: &mut Reader) -> Result<()> {
+/// Chapter 7: bob gets another disk, and all of it is copied.
+fn new_disk(reader: &mut Reader) -> Result<()> {
     reader.machines.both("systemctl stop pacemaker corosync")?;
     // no fencing, so that both can be promoted without each other
     reader.machines.both("echo 'global { usage-count no; }' >/etc/drbd.d/global_common.conf; drbdadm up r0")?;
     reader.sees("alice", "drbdadm cstate r0; drbdadm dstate r0", &["Connected", "UpToDate/UpToDate"])?;
+    let kib = reader.vm("alice")?.ok("echo $(($(blockdev --getsize64 /dev/drbd0) / 1024))")?;
+    let bob = reader.vm("bob")?;
+    bob.ok("drbdadm detach r0 && drbdadm dstate r0 | grep -x Diskless/UpToDate && dd if=/dev/zero of=/dev/vdb bs=1M count=200 conv=fsync")?;
+    reader.types("drbdadm create-md r0")?;
+    // as fast as it goes
+    reader.machines.both("drbdsetup disk-options 0 --c-plan-ahead=0 --resync-rate=200M")?;
+    reader.sees("bob", "dmesg", &[&format!("Began resync as SyncTarget (will sync {} KB", kib.trim())])?;
+    reader.sees("alice", "drbdadm dstate r0", &["UpToDate/UpToDate"])?;
+    Ok(())
+}
+
+/// Chapter 7: both become Primary without seeing each other, and bob gives up.
+fn split_brain(reader: &mut Reader) -> Result<()> {
     reader.machines.both("drbdadm disconnect r0 && drbdadm primary r0")?;
     for (name, file) in [("alice", "kept"), ("bob", "thrown-away")] {
         let write = format!("mount /dev/drbd0 /srv/data && echo x >/srv/data/{file} && umount /srv/data");
@@ -244,10 +263,17 @@ fn split_brain(reader: &mut Reader) -> Result<()> {
     Ok(())
 }
 
-/// A command within the text of chapter 7: comparing both copies.
+/// A command within the text of chapter 7, comparing both copies; and chapter 8, the mirror is taken away.
 fn afterwards(reader: &mut Reader) -> Result<()> {
     reader.machines.both("sed -i 's/protocol C;/protocol C; verify-alg crc32c;/' /etc/drbd.d/r0.res && drbdadm adjust r0")?;
+    reader.machines.both("drbdsetup disk-options 0 --c-plan-ahead=0 --resync-rate=200M")?;
     reader.vm("alice")?.ok("drbdadm verify r0")?;
     reader.sees("alice", "dmesg; cat /proc/drbd", &["Online verify done", "cs:Connected", "oos:0"])?;
+    let said = reader.types("drbdadm down r0")?;
+    ensure!(said.matches("successfully wiped out").count() == 2, "{said}");
+    for name in ["alice", "bob"] {
+        let files = reader.vm(name)?.ok("mount /dev/vdb /srv/data && cat /srv/data/hello && ls /srv/data && umount /srv/data")?;
+        ensure!(files.contains("hello from alice") && files.contains("kept"), "{files}");
+    }
     Ok(())
 }
