@@ -6,7 +6,7 @@
 #   vm/        kernel, base.cpio and the stock drbd.ko for the virtual machines
 # "setup.sh cluster" also makes what the two Debian machines of `make test-cluster` need:
 #   root/build/kernel-full   the tree of the full flavour of the kernel, with its Rust metadata
-#   cluster/                 their disk image, kernel and initramfs (cluster-image.sh)
+#   cluster/                 their disk image, kernel and initramfs (cluster-image.sh), and the kernel unpacked
 # Each step leaves a stamp with the versions in its name, so a second run does nothing.
 # The cache can be deleted at any time. Needs root, apt and cargo; installs debootstrap.
 TOP=$(cd "$(dirname "$0")/../.." && pwd)
@@ -130,6 +130,17 @@ cluster_image() {
 	touch "$stamp"
 }
 
+# The kernel of the cluster without its compression, which costs an emulated processor seconds.
+cluster_kernel() {
+	local out=$CACHE/cluster
+	[ "$out/vmlinux" -nt "$out/vmlinuz" ] && return
+	cp "$out/vmlinuz" "$ROOT/build/vmlinuz-full"
+	in_root sh -c '/usr/src/linux-source-7.2/scripts/extract-vmlinux /build/vmlinuz-full >/build/vmlinux-full' ||
+		die "the kernel image of the cluster cannot be unpacked"
+	cp "$ROOT/build/vmlinux-full" "$out/vmlinux.new" && mv "$out/vmlinux.new" "$out/vmlinux"
+	rm "$ROOT/build/vmlinuz-full" "$ROOT/build/vmlinux-full"
+}
+
 check_symbols() {
 	local ours missing
 	ours=$(sed -n 's/.*EXPORT_SYMBOL_RUST_GPL(\([^)]*\).*/\1/p' "$1"/rust/exports_*_generated.h | sort -u)
@@ -157,5 +168,6 @@ vm_base
 if [ "${1:-}" = cluster ]; then
 	full_tree
 	cluster_image
+	cluster_kernel
 fi
 say "ready: kernel $(kernel_release), cache $CACHE"

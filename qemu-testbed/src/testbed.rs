@@ -126,7 +126,7 @@ impl Testbed {
     pub fn kernel(&self) -> PathBuf {
         match self.own_tree() {
             Some(tree) => tree.join("arch/x86/boot/bzImage"),
-            None if self.flavour == Flavour::Full => self.cache.join("cluster/vmlinuz"),
+            None if self.flavour == Flavour::Full => self.cache.join("cluster/vmlinux"),
             None => self.cache.join("vm/vmlinux"),
         }
     }

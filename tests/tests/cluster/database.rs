@@ -13,6 +13,7 @@ while [ ! -e /run/writer-stop ]; do
     i=$((i + 1))
     if timeout 30 mariadb -h 10.0.0.100 -u app t -e "insert into x values ($i, md5($i))" 2>/dev/null; then
         echo $i >> /root/confirmed
+        sleep 0.5
     else
         sleep 1
     fi

@@ -150,7 +150,7 @@ fn newcomer(bed: &Testbed) -> Result<()> {
     let mut reader = Reader { machines: Systems::boot(bed, &options)?, blocks: blocks()? };
     // in place of the blocks that fetch and compile packages
     for name in ["alice", "bob"] {
-        let command = "dpkg --purge --force-depends drbd-utils && dpkg -i /root/drbd-rs-utils.deb && depmod -a";
+        let command = "dpkg --purge --force-depends drbd-utils && dpkg -i /root/drbd-rs-utils.deb";
         let output = reader.vm(name)?.run_within(command, Duration::from_secs(300))?;
         ensure!(output.code == 0, "{}", output.text);
     }

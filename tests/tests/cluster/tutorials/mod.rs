@@ -100,7 +100,7 @@ fn in_order(text: &str, words: &[&str]) -> Result<()> {
 /// Types a command on a terminal and answers `answer` until it ends.
 fn answering(vm: &mut Vm, command: &str, answer: &str) -> Result<String> {
     let typed = format!(
-        "(while sleep 3 && echo '{answer}'; do :; done) | script -qec '{command}' /dev/null"
+        "(while sleep 1 && echo '{answer}'; do :; done) | script -qec '{command}' /dev/null"
     );
     let output = vm.run_within(&typed, Duration::from_secs(300))?;
     Ok(output.text)

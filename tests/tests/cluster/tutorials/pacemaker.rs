@@ -46,10 +46,7 @@ fn tutorial() -> Result<()> {
         t.contains("Online: [ node1.tanxw.com node2.tanxw.com ]")
     })?;
     shows(a, "crm ra meta ocf:linbit:drbd", &["drbd_resource"])?;
-    for line in CRM {
-        a.ok(&format!("crm configure {line}"))?;
-    }
-    a.ok("crm configure property maintenance-mode=false")?;
+    a.ok(&format!("crm configure <<'END'\n{}\ncommit\nEND", CRM.join("\n")))?;
     let on = |host: &str| (format!("Promoted: [ {host} ]"), format!("Started {host}"));
     let text = wait(a, 400, "crm_mon -1 -r", "the file system is mounted", |t| {
         setting.hosts.iter().any(|host| {
@@ -77,9 +74,9 @@ fn tutorial() -> Result<()> {
 }
 
 /// What the text configures, in today's words for master and slave, and with limits for slow
-/// machines where the text has 20 s. Nothing starts before the last line is there.
+/// machines where the text has 20 s, typed at the prompt of one `crm configure`. Nothing starts before `commit`.
 const CRM: [&str; 6] = [
-    "property stonith-enabled=false no-quorum-policy=ignore maintenance-mode=true",
+    "property stonith-enabled=false no-quorum-policy=ignore",
     "primitive mystore ocf:linbit:drbd params drbd_resource=mystore \
      op monitor role=Promoted interval=30s timeout=120s op monitor role=Unpromoted interval=60s timeout=120s \
      op start timeout=240s op stop timeout=240s op promote timeout=240s op demote timeout=240s op notify timeout=240s",
