@@ -172,9 +172,14 @@ impl Vm {
         })
     }
 
-    /// Runs a shell command, at most two minutes.
+    /// Runs a shell command, at most two minutes; on a complete Debian system, where a script may start hundreds of programs,
+    /// [`PATIENCE`] times as long.
     pub fn run(&mut self, command: &str) -> Result<Output> {
-        self.run_within(command, COMMAND_LIMIT)
+        let limit = match self.bed.flavour {
+            Flavour::Full => COMMAND_LIMIT * PATIENCE,
+            _ => COMMAND_LIMIT,
+        };
+        self.run_within(command, limit)
     }
 
     /// Runs a shell command; with `DRBD_RS_TRACE` in the environment standard error shows it with its seconds.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Tutorial 0: the service, then the same resource in the hands of Pacemaker.
 
-use super::{answering, boot_with, shows, start_service, watch_sync, Setting};
+use super::{answering, boot_with, shows, slowly, start_service, watch_sync, Setting};
 use crate::stack::{corosync, wait};
 use crate::{bed, check};
 use anyhow::{ensure, Result};
@@ -46,7 +46,7 @@ fn tutorial() -> Result<()> {
         t.contains("Online: [ node1.tanxw.com node2.tanxw.com ]")
     })?;
     shows(a, "crm ra meta ocf:linbit:drbd", &["drbd_resource"])?;
-    a.ok(&format!("crm configure <<'END'\n{}\ncommit\nEND", CRM.join("\n")))?;
+    slowly(a, &format!("crm configure <<'END'\n{}\ncommit\nEND", CRM.join("\n")))?;
     let on = |host: &str| (format!("Promoted: [ {host} ]"), format!("Started {host}"));
     let text = wait(a, 400, "crm_mon -1 -r", "the file system is mounted", |t| {
         setting.hosts.iter().any(|host| {
