@@ -253,7 +253,9 @@ impl Vm {
         // What takes long is looked at less often: looking costs an emulated processor 20 ms.
         let mut pause = Duration::from_millis(50);
         loop {
+            let look = Instant::now();
             let text = self.run(command)?.text;
+            let took = look.elapsed();
             if done(&text) {
                 return Ok(text);
             }
@@ -264,7 +266,7 @@ impl Vm {
                     self.log_tail()
                 );
             }
-            std::thread::sleep(pause);
+            std::thread::sleep(pause.max(took));
             pause = (pause * 5 / 4).min(Duration::from_millis(500));
         }
     }

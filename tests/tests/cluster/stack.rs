@@ -242,11 +242,14 @@ impl Stack {
     }
 }
 
-/// Repeats `command` every two seconds until `done` likes what it prints, at most `seconds` times [`PATIENCE`].
+/// Repeats `command` until `done` likes what it prints, at most `seconds` times [`PATIENCE`]. In between it pauses two seconds, or twice as long
+/// as the command took: crm_mon needs seconds of a loaded emulated processor, which the cluster wants for itself.
 pub fn wait(vm: &mut Vm, seconds: u64, command: &str, what: &str, done: impl Fn(&str) -> bool) -> Result<String> {
     let end = Instant::now() + Duration::from_secs(seconds) * PATIENCE;
     loop {
+        let look = Instant::now();
         let text = vm.run(command)?.text;
+        let took = look.elapsed();
         if done(&text) {
             return Ok(text);
         }
@@ -257,6 +260,6 @@ pub fn wait(vm: &mut Vm, seconds: u64, command: &str, what: &str, done: impl Fn(
                 vm.options.name
             );
         }
-        std::thread::sleep(Duration::from_secs(2));
+        std::thread::sleep(Duration::from_secs(2).max(took * 2));
     }
 }
