@@ -225,7 +225,7 @@ fn new_disk(reader: &mut Reader) -> Result<()> {
     // no fencing, so that both can be promoted without each other
     reader.machines.both("echo 'global { usage-count no; }' >/etc/drbd.d/global_common.conf; drbdadm up r0")?;
     reader.sees("alice", "drbdadm cstate r0; drbdadm dstate r0", &["Connected", "UpToDate/UpToDate"])?;
-    let kib = reader.vm("alice")?.ok("echo $(($(blockdev --getsize64 /dev/drbd0) / 1024))")?;
+    let kib = reader.vm("alice")?.ok("echo $(($(cat /sys/block/drbd0/size) / 2))")?;
     let bob = reader.vm("bob")?;
     bob.ok("drbdadm detach r0 && drbdadm dstate r0 | grep -x Diskless/UpToDate && dd if=/dev/zero of=/dev/vdb bs=1M count=200 conv=fsync")?;
     reader.types("drbdadm create-md r0")?;
