@@ -11,7 +11,7 @@ use drbd_core::genl::DiskConf;
 use drbd_core::handshake::report::left_behind;
 use drbd_core::state::effects::EffectFacts;
 use drbd_core::state::names::Transition;
-use drbd_core::state::{effects, evaluate, needs_cluster_wide, Conn, Disk, Effects, Facts, Fencing, Kind, Refusal, Request, Role, State};
+use drbd_core::state::{bits_missing, effects, evaluate, needs_cluster_wide, Conn, Disk, Effects, Facts, Fencing, Kind, Refusal, Request, Role, State};
 use drbd_core::wire::Command;
 
 /// How long a change waits for a transient state to pass, or for the peer's answer, before it is given up. The peer is declared dead
@@ -78,6 +78,7 @@ fn gate(control: &Control, volume: &Volume, open: bool) -> Gate {
         open: open && state.admits_io(control.version) && !volume.uuid_pending && !volume.failure_untold && volume.frozen == 0,
         local: state.disk >= Disk::Inconsistent && volume.disk.is_some(),
         local_up_to_date: state.disk == Disk::UpToDate,
+        bits_missing: volume.bits_missing,
         replicate: state.replicates() && state.conn >= Conn::Connected,
         notify_out_of_sync: state.notifies_out_of_sync(),
         remote_read: state.pdsk == Disk::UpToDate && state.conn >= Conn::Connected,
@@ -153,6 +154,7 @@ impl Resource {
         publish(control, index, false);
         let Some(volume) = control.volumes.get_mut(index) else { return Err(Refusal::IsDiskless) };
         volume.state = new;
+        volume.bits_missing = bits_missing(&old, &new, volume.bits_missing);
         volume.left_behind = left_behind(&old, &new, volume.left_behind);
         super::verify::state_changes(volume, &old, facts.version);
         super::resync::state_changes(volume, &old);

@@ -51,6 +51,8 @@ pub(crate) struct Volume {
     pub(crate) may_be_finished: bool,
     /// This source was Ahead, and the peer may not know yet that it is the target.
     pub(crate) left_behind: bool,
+    /// Blocks that the disk lacks may have no bit here.
+    pub(crate) bits_missing: bool,
     /// A resync is about to start, as source or not: the worker asks the helper first (RS-2).
     pub(crate) starting: Option<bool>,
     /// Size of the device in sectors.
@@ -126,6 +128,7 @@ impl Volume {
             target_finished: false,
             may_be_finished: false,
             left_behind: false,
+            bits_missing: false,
             progress_shown: (0, 0),
             sectors: 0,
             receiving: None,

@@ -137,6 +137,7 @@ impl Resource {
             }
             Effects::NEW_CURRENT_UUID => self.rotate_uuid(number),
             Effects::WRITE_BITMAP | Effects::WRITE_CHANGED_BITMAP => {
+                device.plane.lock().core.mark_frozen();
                 let written = self.write_bitmap(number).is_ok();
                 let mut control = self.control.lock();
                 let marked = control.volume(number).and_then(|volume| volume.disk.as_mut()).filter(|disk| written && disk.still_primary);

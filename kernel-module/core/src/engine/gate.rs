@@ -15,6 +15,8 @@ pub struct Gate {
     pub local: bool,
     /// Local reads need no look at the bitmap (disk UpToDate); with `local` alone only blocks in sync may be read (RD-1).
     pub local_up_to_date: bool,
+    /// Blocks that the local disk lacks may have no bit here ([`bits_missing`](crate::state::bits_missing)).
+    pub bits_missing: bool,
     /// Writes are sent to the peer (WR-6).
     pub replicate: bool,
     /// Writes are announced by P_OUT_OF_SYNC instead (WR-6).

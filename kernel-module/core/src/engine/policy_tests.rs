@@ -199,6 +199,20 @@ fn rd_1_holes_in_the_bitmap_decide_where_an_inconsistent_disk_is_read() {
     let _ = plane.publish(Gate { remote_read: false, ..*plane.gate() });
     assert_eq!(plane.admit_read(8, BLOCK, Flags::NONE, 0, Stamp::default), AdmitRead::Fail);
     assert_eq!(plane.admit_read(0, BLOCK, Flags::NONE, 0, Stamp::default), AdmitRead::Local);
+    // nor any other while those that have no bit are not known
+    let _ = plane.publish(Gate { bits_missing: true, ..*plane.gate() });
+    assert_eq!(plane.admit_read(0, BLOCK, Flags::NONE, 0, Stamp::default), AdmitRead::Fail);
+}
+
+#[test]
+fn rd_3_a_block_that_the_peer_could_not_write_is_not_read_there() {
+    let mut plane = unlogged(Gate { read_balancing: ReadBalancing::PreferRemote, ..connected() });
+    let slot = write(&mut plane, 0);
+    let (_, entry, _) = send(&mut plane, 0);
+    let _ = ack(&mut plane, &entry, Acknowledgement::Failed);
+    assert_eq!(plane.local_done(slot, true).complete, Some(true));
+    assert_eq!(plane.admit_read(0, 512, Flags::NONE, 0, Stamp::default), AdmitRead::Local);
+    assert!(matches!(plane.admit_read(8, 512, Flags::NONE, 0, Stamp::default), AdmitRead::Remote(_)));
 }
 
 #[test]

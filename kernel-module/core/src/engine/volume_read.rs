@@ -61,8 +61,9 @@ impl<T: Storage> DataPlane<T> {
             return AdmitRead::Wait;
         }
         let gate = self.gate;
-        let here = gate.local && (size_bytes == 0 || gate.local_up_to_date || !self.bitmap.any_set(sector, size_bytes));
-        if here && !(gate.remote_read && size_bytes != 0 && self.prefers_peer(sector)) {
+        let here = gate.local && (size_bytes == 0 || gate.local_up_to_date || (!gate.bits_missing && !self.bitmap.any_set(sector, size_bytes)));
+        // What has a bit is missing at the peer, which may not have said what became of its disk.
+        if here && !(gate.remote_read && size_bytes != 0 && self.prefers_peer(sector) && !self.bitmap.any_set(sector, size_bytes)) {
             self.in_flight += 1;
             self.local_references += 1;
             return AdmitRead::Local;

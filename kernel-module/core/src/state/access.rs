@@ -14,6 +14,17 @@ pub enum LocalRead {
     Never,
 }
 
+/// After a change of the vector: the local disk may lack blocks without a bit here, so nothing is read from it (RD-1). An Outdated copy may; an
+/// Inconsistent one from its attach, or the start of an exchange of bitmaps, until that is over. `before`: the same before the change.
+pub fn bits_missing(old: &State, new: &State, before: bool) -> bool {
+    match new.disk {
+        Disk::Outdated | Disk::Consistent => true,
+        Disk::Inconsistent if matches!(new.conn, Conn::WFSyncUUID | Conn::SyncTarget | Conn::PausedSyncT) => false,
+        Disk::Inconsistent => before || new.conn == Conn::WFBitMapT || old.disk < Disk::Inconsistent,
+        _ => false,
+    }
+}
+
 impl State {
     /// The local disk may be referenced for data and bitmap (disk >= Inconsistent).
     pub fn has_disk(&self) -> bool {
@@ -88,5 +99,28 @@ impl Role {
             (Role::Secondary, _) | (_, Role::Secondary) => Role::Secondary,
             _ => Role::Unknown,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rd_1_bits_are_missing_until_those_of_the_source_are_known() {
+        let state = |conn: Conn, disk: Disk| State { conn, disk, ..State::default() };
+        let alone = state(Conn::WFConnection, Disk::Inconsistent);
+        let current = state(Conn::Connected, Disk::UpToDate);
+        let passed_on = state(Conn::Connected, Disk::Inconsistent);
+        assert!(!bits_missing(&current, &passed_on, false), "what failed is marked");
+        assert!(!bits_missing(&passed_on, &alone, false));
+        assert!(bits_missing(&state(Conn::Connected, Disk::Negotiating), &state(Conn::WFBitMapT, Disk::Inconsistent), false));
+        assert!(bits_missing(&state(Conn::WFConnection, Disk::Attaching), &alone, false));
+        let exchange = state(Conn::WFBitMapT, Disk::Inconsistent);
+        assert!(bits_missing(&passed_on, &exchange, false) && bits_missing(&exchange, &alone, true), "the exchange broke off");
+        assert!(!bits_missing(&exchange, &state(Conn::WFSyncUUID, Disk::Inconsistent), true));
+        assert!(!bits_missing(&state(Conn::SyncTarget, Disk::Inconsistent), &alone, false));
+        assert!(bits_missing(&alone, &state(Conn::WFConnection, Disk::Outdated), false));
+        assert!(!bits_missing(&passed_on, &current, true));
     }
 }

@@ -152,13 +152,15 @@ pub fn effects_with(old: &State, new: &State, facts: &EffectFacts) -> Effects {
     // too.
     let ahead = old.conn == Conn::Ahead;
     let demoted_ahead = ahead && old.role == Role::Primary && new.role == Role::Secondary;
+    // Frozen writes may have been in the peer's memory alone, and a Secondary that crashes knows of none (FE-8).
+    let demoted_frozen = new.susp_fen && new.conn < Conn::Connected && old.role == Role::Primary && new.role == Role::Secondary;
     let alone = new.conn < Conn::Connected || new.pdsk <= Disk::Failed;
     let back = matches!(old.disk, Disk::Attaching | Disk::Negotiating) && new.role == Role::Primary && alone;
-    let lost = (lost_contact(old, new) && (someone_primary || facts.peer_missed_write || ahead)) || demoted_ahead || back;
+    let lost = (lost_contact(old, new) && (someone_primary || facts.peer_missed_write || ahead)) || demoted_ahead || demoted_frozen || back;
     let peer_took_over = new.pdsk < Disk::Inconsistent && new.peer == Role::Primary && old.peer != Role::Primary;
     set.add(Effects::NEW_CURRENT_UUID, (lost || peer_took_over) && own_usable && facts.bitmap_uuid_free);
     let parted = lost && (ahead || facts.peer_missed_write);
-    set.add(Effects::NEW_CURRENT_UUID_AT_ONCE, (peer_took_over || back || parted) && own_usable && facts.bitmap_uuid_free);
+    set.add(Effects::NEW_CURRENT_UUID_AT_ONCE, (peer_took_over || back || parted || demoted_frozen) && own_usable && facts.bitmap_uuid_free);
     let diskless_peer_demoted = new.pdsk < Disk::Inconsistent && old.peer == Role::Primary && new.peer == Role::Secondary;
     // More often than AC-11 and AC-12 say: whenever the superblock loses its Primary mark, the activity log no longer speaks for bits that
     // are in memory alone.

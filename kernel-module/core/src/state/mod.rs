@@ -27,6 +27,7 @@ pub mod rules;
 pub mod sanitize;
 pub mod vector;
 
+pub use access::bits_missing;
 pub use change::{evaluate, needs_cluster_wide, Kind, Request};
 pub use effects::{effects, effects_with, superblock_flags, EffectFacts, Effects};
 pub use immediate::{immediate, Immediate};

@@ -394,6 +394,9 @@ fn ac_9_needs_a_primary_good_data_and_a_free_bitmap_uuid() {
     let ahead = State { conn: Conn::Ahead, pdsk: Disk::Consistent, ..primary() };
     let demoted = effects_with(&ahead, &State { role: Role::Secondary, ..ahead }, &FREE);
     assert!(demoted.has(Effects::NEW_CURRENT_UUID) && !effects_with(&primary(), &connected(), &FREE).has(Effects::NEW_CURRENT_UUID));
+    let frozen = State { susp_fen: true, ..alone };
+    let demoted = effects_with(&frozen, &State { role: Role::Secondary, ..frozen }, &FREE);
+    assert!(demoted.has(Effects::NEW_CURRENT_UUID) && demoted.has(Effects::NEW_CURRENT_UUID_AT_ONCE), "demoted while frozen");
     assert!(rotates(connected(), &EffectFacts { peer_missed_write: true, ..FREE }), "the peer's disk has failed a write");
     assert!(!rotates(primary(), &EffectFacts { bitmap_uuid_free: false, ..FREE }));
     assert!(!rotates(State { disk: Disk::Inconsistent, ..primary() }, &FREE));
