@@ -10,7 +10,7 @@ use drbd_core::wire::Command;
 
 impl Node {
     /// Asks for a change: decided here, or with the peer.
-    fn ask(&mut self, env: &mut Env, request: Request, command: Command) -> Result<(), Refusal> {
+    pub fn ask(&mut self, env: &mut Env, request: Request, command: Command) -> Result<(), Refusal> {
         if self.pending_change.is_some() || self.role_changed {
             return Err(Refusal::InTransientState);
         }
@@ -37,7 +37,7 @@ impl Node {
     fn changed(&mut self, env: &mut Env, request: &Request) {
         if request.conn_value() == Some(Conn::Disconnecting) {
             self.lose(env, Conn::Disconnecting);
-        } else {
+        } else if request.conn_value().is_none() {
             self.role_changed = true;
         }
     }
@@ -57,7 +57,7 @@ impl Node {
 
     /// RO-3: no request of the application is left; with the duty, none that the peer has not on stable storage either.
     pub fn may_demote(&self, env: &Env) -> bool {
-        let idle = self.plane.in_flight() == 0 && self.waiting.is_empty();
+        let idle = self.plane.in_flight() == 0 && self.waiting.is_empty() && self.waiting_reads.is_empty();
         idle && (!env.options.duties.drain_before_demotion || self.plane.oldest_waiting_for_peer().is_none())
     }
 

@@ -40,7 +40,7 @@ fn initialize_log(node: &Node, disk: &mut Disk) {
 }
 
 impl Node {
-    fn stored_superblock(&self) -> Superblock {
+    pub fn stored_superblock(&self) -> Superblock {
         Superblock::decode(&self.disk.read_block(self.layout.superblock))
     }
 

@@ -113,7 +113,8 @@ impl Node {
         };
         match interpret(&self.state, &peer, &facts) {
             Meaning::Lost => self.lose(env, Conn::BrokenPipe),
-            Meaning::Ignore | Meaning::FinishVerify => {}
+            Meaning::Ignore => {}
+            Meaning::FinishVerify => self.end_verify(env),
             Meaning::FinishResync => self.finish_source(env),
             Meaning::Adopt { handshake, peer_disk, conn } => {
                 let action = if handshake { Some(self.compare(env, &peer, peer_disk)) } else { None };

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::sync::Mutex;
 
 /// Every fault of the fault model.
-pub const FAULTS: [&str; 19] = [
+pub const FAULTS: [&str; 22] = [
     "cable cut, what is on its way arrives in part",
     "cable cut, nothing arrives",
     "a node loses power",
@@ -25,6 +25,9 @@ pub const FAULTS: [&str; 19] = [
     "a write for the peer fails",
     "a write of the application fails",
     "a write of metadata fails",
+    "a read of the application fails",
+    "a read for the peer fails",
+    "a read of a verify fails",
     "a disk hangs",
     "a disk that hangs is named gone",
 ];
@@ -49,7 +52,8 @@ pub fn edge(old: &State, new: &State) {
     }
 }
 
-/// What the settings led to, by name; every one of [`crate::settings::OUTCOMES`] and [`crate::policies::OUTCOMES`] has to come about.
+/// What the settings led to, by name; every one of [`crate::settings::OUTCOMES`], [`crate::policies::OUTCOMES`],
+/// [`crate::reads::OUTCOMES`] and [`crate::verify::OUTCOMES`] has to come about.
 static OUTCOMES: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
 
 /// A setting has decided something.
@@ -60,7 +64,7 @@ pub fn outcome(name: &'static str) {
 /// Outcomes that never came about.
 pub fn missing_outcomes() -> Vec<&'static str> {
     let seen = OUTCOMES.lock().unwrap();
-    crate::settings::OUTCOMES.iter().chain(crate::policies::OUTCOMES).filter(|name| !seen.contains(*name)).copied().collect()
+    crate::settings::OUTCOMES.iter().chain(crate::policies::OUTCOMES).chain(crate::reads::OUTCOMES).chain(crate::verify::OUTCOMES).filter(|name| !seen.contains(*name)).copied().collect()
 }
 
 /// Faults that never came about.

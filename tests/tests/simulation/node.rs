@@ -19,7 +19,7 @@ use drbd_core::epoch::{BarrierAck, Ordering, ReceiverEpochs, SenderEpochs};
 use drbd_core::handshake::report;
 use drbd_core::md::{superblock, Geometry, Index, Layout, Superblock, Uuids};
 use drbd_core::state::disk_error::flags_of_disk;
-use drbd_core::state::{effects, evaluate, superblock_flags, Conn, Disk as DiskState, EffectFacts, Effects, Facts, Kind, Refusal, Request, Role, State};
+use drbd_core::state::{bits_missing, effects, evaluate, superblock_flags, Conn, Disk as DiskState, EffectFacts, Effects, Facts, Kind, Refusal, Request, Role, State};
 use drbd_core::wire::bitmap_transfer::Transfer;
 use drbd_core::wire::packet::BlockAck;
 use drbd_core::wire::params::{features, UuidsPacket};
@@ -56,6 +56,8 @@ pub struct Env {
     pub more: Random,
     /// Chance of what policies add.
     pub extra: Random,
+    /// Chance of reads.
+    pub asks: Random,
     pub settings: Settings,
     pub link: Option<Link>,
     pub oracle: Oracle,
@@ -75,6 +77,7 @@ pub struct AfterChange {
 pub enum Item {
     Packet(Message),
     ResyncRequest { sector: u64, size_bytes: u32 },
+    VerifyRequest { sector: u64, size_bytes: u32 },
     Reply(PeerIo),
     Bitmap,
 }
@@ -91,6 +94,10 @@ pub enum PeerKind {
     Write,
     ResyncRead,
     ResyncWrite,
+    /// Of the peer's application.
+    Read,
+    VerifyRead,
+    VerifyCompare,
 }
 
 /// Work for the peer.
@@ -111,6 +118,7 @@ pub enum Io {
     App(u32),
     /// An empty flush, and the time it was submitted.
     Flush(u64),
+    Read(crate::reads::AppRead),
     Peer(PeerIo),
     /// The block of the sealed transaction.
     Transaction(Write<Box<Bytes>>),
@@ -182,6 +190,8 @@ pub struct Node {
     pub may_be_finished: bool,
     /// This source was Ahead, and the peer may not know yet that it is the target.
     pub left_behind: bool,
+    /// Blocks that the disk lacks may have no bit here.
+    pub bits_missing: bool,
     pub log_suspended: bool,
     pub uuid_pending: bool,
     pub state_sent: bool,
@@ -220,6 +230,9 @@ pub struct Node {
     /// Application writes kept aside.
     pub waiting: VecDeque<AppWrite>,
     pub flush_waiting: bool,
+    /// Application reads at the peer, and those kept aside.
+    pub reads: BTreeMap<u32, crate::reads::AppRead>,
+    pub waiting_reads: VecDeque<crate::reads::AppRead>,
     /// The data plane said that what waits may try again.
     pub retry: bool,
     pub log_kicked: bool,
@@ -266,6 +279,7 @@ impl Node {
             told_bits: 0,
             may_be_finished: false,
             left_behind: false,
+            bits_missing: false,
             log_suspended: false,
             uuid_pending: false,
             state_sent: false,
@@ -299,6 +313,8 @@ impl Node {
             apps: BTreeMap::new(),
             waiting: VecDeque::new(),
             flush_waiting: false,
+            reads: BTreeMap::new(),
+            waiting_reads: VecDeque::new(),
             retry: false,
             log_kicked: false,
             ios: Vec::new(),
@@ -325,6 +341,7 @@ impl Node {
             open: open && state.admits_io(VERSION) && !self.uuid_pending,
             local: state.disk >= DiskState::Inconsistent,
             local_up_to_date: state.disk == DiskState::UpToDate,
+            bits_missing: self.bits_missing,
             replicate: state.replicates() && state.conn >= Conn::Connected,
             notify_out_of_sync: state.notifies_out_of_sync(),
             remote_read: state.pdsk == DiskState::UpToDate && state.conn >= Conn::Connected,
@@ -362,9 +379,10 @@ impl Node {
     pub fn facts(&self) -> Facts {
         Facts {
             has_net: true,
+            has_verify: true,
             version: VERSION,
             state_sent: self.state_sent,
-            is_open: self.plane.in_flight() > 0 || !self.waiting.is_empty(),
+            is_open: self.plane.in_flight() > 0 || !self.waiting.is_empty() || !self.waiting_reads.is_empty(),
             generation_matches: self.effective & !1 == self.uuids.current & !1,
             negotiated_disk: self.found,
             fencing: self.fencing(),
@@ -411,7 +429,9 @@ impl Node {
         self.publish(options, false);
         crate::marks::edge(&old, &new);
         self.state = new;
+        self.bits_missing = bits_missing(&old, &new, self.bits_missing);
         self.left_behind = report::left_behind(&old, &new, self.left_behind);
+        self.verify_changes(&old);
         self.flags = superblock_flags(self.flags, &new, self.crashed_primary);
         if effects.has(Effects::NEW_CURRENT_UUID) && new.is_suspended() && !effects.has(Effects::NEW_CURRENT_UUID_AT_ONCE) {
             self.policy.uuid_deferred = true;
@@ -481,6 +501,7 @@ impl Node {
             Effects::SEND_BITMAP => self.enqueue(Item::Bitmap),
             Effects::NEW_CURRENT_UUID => self.rotate_uuid(env),
             Effects::WRITE_BITMAP | Effects::WRITE_CHANGED_BITMAP => {
+                self.plane.mark_frozen();
                 self.write_bitmap(env);
                 self.still_primary = false;
                 self.publish(&env.options, true);

@@ -25,6 +25,8 @@ struct Entry {
     durable: [bool; 2],
     /// The write completed with a copy on this node, or the node has taken it over by a resync.
     certified: [bool; 2],
+    /// The node was Ahead when it came.
+    ahead: bool,
     /// The disk of the node could not write it.
     failed_at: [bool; 2],
 }
@@ -94,6 +96,7 @@ impl Oracle {
             must: flags,
             durable: flags,
             certified: flags,
+            ahead: false,
             failed_at: flags,
         });
         let tag = self.writes.len() as u64;
@@ -112,6 +115,11 @@ impl Oracle {
         if replicated {
             self.lineage[1 - by].insert(tag);
         }
+    }
+
+    /// It goes to the disk of a node that is Ahead.
+    pub fn launched_ahead(&mut self, tag: u64) {
+        self.at(tag).ahead = true;
     }
 
     /// The application was told of its success, with a copy here and there.
@@ -222,9 +230,40 @@ impl Oracle {
         }
     }
 
+    /// The data of the node is to be overwritten by that of the other.
+    pub fn gives_up(&self, node: usize) -> bool {
+        self.discarded[node]
+    }
+
+    /// A read of the application on `node` has found `data`: nothing older than what had been completed when it was `submitted`, as far as a
+    /// node that `counts` has it.
+    pub fn read_ended(&self, node: usize, range: std::ops::Range<u64>, data: &[(u64, u64)], submitted: u64, counts: [bool; 2]) {
+        for sector in range {
+            let Some(tags) = self.by_sector.get(&sector) else { continue };
+            let held = |write: &Entry| (0..2).any(|at| counts[at] && write.must[at]);
+            let known = tags.iter().filter(|tag| self.lineage[node].contains(tag)).map(|tag| self.get(*tag));
+            let before = known.filter(|write| write.acked && write.ended < Some(submitted) && held(write));
+            let Some(newest) = before.max_by_key(|write| write.submitted) else { continue };
+            let value = data.iter().find(|(found, _)| *found == sector).map_or(0, |(_, value)| *value);
+            let older = value == 0 || self.get(value).ended.is_some_and(|ended| ended < newest.submitted);
+            assert!(!older, "node {node} read {value} of sector {sector}, after a write of {}+{} had completed", newest.sector, newest.count);
+        }
+    }
+
+    /// A disk could not do a write of this range.
+    pub fn has_failed(&self, mut range: std::ops::Range<u64>) -> bool {
+        let failed = |tag: &u64| self.get(*tag).failed_at != [false; 2];
+        range.any(|sector| self.by_sector.get(&sector).is_some_and(|tags| tags.iter().any(failed)))
+    }
+
     /// Writes were completed that the node has no copy of.
     pub fn is_behind(&self, node: usize) -> bool {
         self.writes.iter().any(|write| write.acked && write.certified[1 - node] && !write.certified[node])
+    }
+
+    /// Some of them by a node that was Ahead.
+    pub fn is_left_behind(&self, node: usize) -> bool {
+        self.writes.iter().any(|write| write.ahead && write.acked && write.certified[1 - node] && !write.certified[node])
     }
 
     /// A sector lies in a write that has not ended.

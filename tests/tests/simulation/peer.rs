@@ -34,8 +34,10 @@ impl Node {
     pub fn begin_peer(&mut self, mut io: PeerIo) {
         let begin = match io.kind {
             PeerKind::Write => self.begin_write(&mut io),
+            PeerKind::Read if self.receiver != Receiver::Serving || !self.plane.gate().local_up_to_date => Begin::NoDisk,
             PeerKind::ResyncRead if !self.plane.gate().local_up_to_date => Begin::NoDisk,
-            PeerKind::ResyncRead => self.plane.resync_read_begin(io.sector, io.size_bytes),
+            PeerKind::ResyncRead | PeerKind::Read => self.plane.resync_read_begin(io.sector, io.size_bytes),
+            PeerKind::VerifyRead | PeerKind::VerifyCompare => self.begin_verify(&io),
             PeerKind::ResyncWrite => self.plane.resync_write_begin(io.slot),
         };
         match begin {
@@ -52,6 +54,8 @@ impl Node {
             Begin::Wait => self.deferred.push_back(io),
             Begin::NoDisk => match io.kind {
                 PeerKind::Write => self.refuse_write(io),
+                PeerKind::Read => self.refuse_read(&io),
+                PeerKind::VerifyRead | PeerKind::VerifyCompare => self.refuse_verify(io),
                 PeerKind::ResyncRead => {
                     self.acknowledge(Command::NegRsDReply, &io);
                     self.peer_in_work -= 1;
@@ -95,7 +99,7 @@ impl Node {
         self.write_accounted(&io);
     }
 
-    fn acknowledge(&mut self, command: Command, io: &PeerIo) {
+    pub fn acknowledge(&mut self, command: Command, io: &PeerIo) {
         let ack = BlockAck { sector: io.sector, id: io.id, size_bytes: io.size_bytes, sequence: 0 };
         self.acks.push_back(Ack::Block(command, ack));
     }
@@ -132,6 +136,8 @@ impl Node {
                 self.resync_pending -= 1;
                 self.follow(&actions);
             }
+            PeerKind::Read => self.peer_read_ended(io),
+            PeerKind::VerifyRead | PeerKind::VerifyCompare => self.verify_read_ended(env, io),
             PeerKind::ResyncRead => {
                 io.data = self.disk.data.read(io.sector, u64::from(io.size_bytes / 512));
                 let slot = io.slot;
@@ -173,7 +179,7 @@ impl Node {
 
     /// There are held writes whose epoch may run.
     pub fn may_release(&self) -> bool {
-        self.held.front().is_some_and(|io| self.epochs_in.may_submit(io.epoch))
+        self.held.front().is_some_and(|io| io.kind != PeerKind::Write || self.epochs_in.may_submit(io.epoch))
     }
 
     pub fn release_held(&mut self) {

@@ -6,6 +6,7 @@ use crate::node::{AfterChange, Env, Node, Receiver};
 use crate::random::Random;
 use crate::world::World;
 use drbd_core::engine::gate::Gate;
+use drbd_core::engine::volume_read::ReadBalancing;
 use drbd_core::state::fencing::{is_due, succeeded, FenceResult};
 use drbd_core::state::vector::word;
 use drbd_core::state::{resource_effects, Conn, Disk, Fencing, Kind, Request, Role, State, Summary, Thaw};
@@ -27,6 +28,7 @@ pub struct Conduct {
     congestion_extents: u32,
     pub fencing: Fencing,
     pub suspend_on_no_data: bool,
+    pub read_balancing: ReadBalancing,
 }
 
 /// What a node keeps in mind for them.
@@ -71,6 +73,7 @@ impl Conduct {
             congestion_extents: [0, 3][random.index(2)],
             fencing: [Fencing::DontCare, Fencing::ResourceOnly, Fencing::ResourceAndStonith][random.index(3)],
             suspend_on_no_data: random.once_in(2),
+            ..Self::default()
         }
     }
 
@@ -79,6 +82,7 @@ impl Conduct {
         let watches = self.congestion != Congestion::Block && state.may_pull_ahead();
         Gate {
             hold_failed: self.suspend_on_no_data && (state.may_write() || state.is_suspended()),
+            read_balancing: self.read_balancing,
             congestion_fill: if watches { self.congestion_fill } else { 0 },
             congestion_extents: if watches { self.congestion_extents } else { 0 },
             ..Gate::default()

@@ -4,6 +4,7 @@
 use crate::heap::Merged;
 use crate::network::{Message, Stream};
 use crate::node::{Env, Item, Node, PeerIo, PeerKind, Receiver, SECTORS, VERSION};
+use drbd_core::engine::table::Operation;
 use drbd_core::engine::volume::{Acknowledgement, UnknownRequest};
 use drbd_core::state::{Conn, Disk as DiskState, Kind, Refusal, Request};
 use drbd_core::wire::bitmap_transfer::Transfer;
@@ -60,6 +61,13 @@ impl Node {
                     epoch: 0,
                     data: Vec::new(),
                 });
+            }
+            Command::DataRequest => self.receive_read_request(&BlockRequest::decode(command, body).unwrap()),
+            Command::OvRequest => self.receive_verify_request(&BlockRequest::decode(command, body).unwrap()),
+            Command::OvReply => self.receive_verify_reply(&BlockRequest::decode(command, body).unwrap(), message.data),
+            Command::DataReply => {
+                let data = Data::decode(command, body).unwrap();
+                self.receive_read_reply(env, &data, header.length - Data::BYTES as u32, &message.data);
             }
             Command::RsDataReply => {
                 let data = Data::decode(command, body).unwrap();
@@ -175,6 +183,9 @@ impl Node {
                 self.plane.mark_in_sync(ack.sector, ack.size_bytes);
                 return;
             }
+            Command::OvResult => return self.receive_verify_result(ack),
+            Command::NegRsDReply if self.receive_verify_refusal(ack) => return,
+            Command::NegDReply => return self.receive_read_refusal(ack),
             Command::NegRsDReply => {
                 if let Some(slot) = self.plane.find_resync_request(ack.sector, 0) {
                     let (_, actions) = self.plane.resync_write_done(slot, false);
@@ -225,9 +236,14 @@ impl Node {
     }
 
     fn clear_queues(&mut self) {
-        let replies = self.queue.iter().filter(|(_, item)| matches!(item, Item::Reply(_))).count();
-        self.peer_in_work -= replies as u32;
-        self.queue.clear();
+        for (_, item) in std::mem::take(&mut self.queue) {
+            let Item::Reply(io) = item else { continue };
+            self.peer_in_work -= 1;
+            if io.kind == PeerKind::VerifyCompare {
+                let verdict = self.plane.verify_compared(io.slot, false);
+                self.follow(&verdict.actions);
+            }
+        }
         self.acks.clear();
     }
 
@@ -236,6 +252,8 @@ impl Node {
         while let Some((slot, entry, actions)) = self.plane.take_lost() {
             if entry.operation.is_application_write() {
                 self.finish(env, slot, &actions);
+            } else if entry.operation == Operation::RemoteRead {
+                self.lose_read(slot, &actions);
             }
         }
         while self.plane.take_unanswered_resync_request().is_some() {

@@ -7,6 +7,7 @@ use drbd_core::engine::request::Flags;
 use drbd_core::engine::table::Operation;
 use drbd_core::engine::volume::{Actions, Admit, AdmitRead, Launch, WriteRequest};
 use drbd_core::engine::volume_log::Launched;
+use drbd_core::state::Conn;
 
 impl Node {
     /// The application writes; the data is a tag of its own in every sector.
@@ -37,6 +38,9 @@ impl Node {
 
     fn start(&mut self, env: &mut Env, launch: Launch) {
         env.oracle.launched(self.apps[&launch.slot].tag, self.me, self.plane.entry(launch.slot).flags.has(Flags::NET_QUEUED));
+        if self.state.conn == Conn::Ahead {
+            env.oracle.launched_ahead(self.apps[&launch.slot].tag);
+        }
         self.policy.congested |= launch.congested;
         if let Some(ok) = launch.complete {
             assert!(!ok);
@@ -80,6 +84,7 @@ impl Node {
         for write in waiting {
             self.admit(env, write);
         }
+        self.retry_reads(env);
         if std::mem::take(&mut self.flush_waiting) {
             self.submit_flush(env);
         }
@@ -133,6 +138,7 @@ impl Node {
                 let actions = self.plane.local_done(slot, !fails);
                 self.finish(env, slot, &actions);
             }
+            Io::Read(read) => self.local_read_ended(env, read),
             Io::Flush(submitted) => {
                 self.disk.flush_data();
                 env.oracle.flushed(self.me, submitted);
@@ -173,7 +179,7 @@ impl Node {
             }
             match io {
                 Io::App(slot) => self.disk.data.write(content(&self.apps[&slot])),
-                Io::Peer(io) if io.kind != PeerKind::ResyncRead => self.disk.data.write(Node::content_of(&io)),
+                Io::Peer(io) if matches!(io.kind, PeerKind::Write | PeerKind::ResyncWrite) => self.disk.data.write(Node::content_of(&io)),
                 Io::Transaction(write) => {
                     // The flush that belongs to it comes first.
                     self.disk.flush_meta();

@@ -3,7 +3,7 @@
 
 use crate::heap::Sent;
 use crate::network::Stream;
-use crate::node::{Env, Item, Node, Receiver, SECTORS, VERSION};
+use crate::node::{Env, Item, Node, PeerKind, Receiver, SECTORS, VERSION};
 use drbd_core::engine::request::Flags;
 use drbd_core::engine::table::{Entry, Operation};
 use drbd_core::state::{Conn, Request};
@@ -58,6 +58,9 @@ impl Node {
                 let range = BlockRange { sector: entry.sector, size_bytes: entry.size_bytes };
                 self.transmit(env, Stream::Data, Self::packet(Command::OutOfSync, &range.encode(), 0, Vec::new()));
             }
+            Operation::RemoteRead => {
+                self.transmit(env, Stream::Data, Self::packet(Command::DataRequest, &Self::remote_read_request(&entry), 0, Vec::new()));
+            }
             Operation::Write | Operation::WriteZeroes => {
                 self.send_write(env, slot, &entry);
                 let actions = self.plane.sent(slot, true);
@@ -94,9 +97,23 @@ impl Node {
                 let request = BlockRequest { sector, id: SYNCER_ID, size_bytes };
                 self.transmit(env, Stream::Data, Self::packet(Command::RsDataRequest, &request.encode(), 0, Vec::new()));
             }
+            Item::VerifyRequest { sector, size_bytes } => {
+                let request = BlockRequest { sector, id: SYNCER_ID, size_bytes };
+                self.transmit(env, Stream::Data, Self::packet(Command::OvRequest, &request.encode(), 0, Vec::new()));
+            }
+            Item::Reply(io) if io.kind == PeerKind::VerifyCompare => {
+                let differs = io.flags != 0;
+                self.send_verdict(io, differs);
+            }
+            Item::Reply(io) if io.kind == PeerKind::VerifyRead => {
+                let head = BlockRequest { sector: io.sector, id: io.id, size_bytes: io.size_bytes };
+                self.transmit(env, Stream::Data, Self::packet(Command::OvReply, &head.encode(), 20, io.data));
+                self.peer_in_work -= 1;
+            }
             Item::Reply(io) => {
                 let head = Data { sector: io.sector, id: io.id, sequence: 0, flags: 0 };
-                let message = Self::packet(Command::RsDataReply, &head.encode(), io.size_bytes as usize, io.data);
+                let command = if io.kind == PeerKind::Read { Command::DataReply } else { Command::RsDataReply };
+                let message = Self::packet(command, &head.encode(), io.size_bytes as usize, io.data);
                 self.transmit(env, Stream::Data, message);
                 self.peer_in_work -= 1;
             }

@@ -170,7 +170,7 @@ impl Node {
 
     /// An access that ends now may be the one that fails (EIO): once, and while the other copy is good.
     pub fn fails(&mut self) -> bool {
-        let fails = self.both_good() && self.error_due;
+        let fails = self.error_due && (self.both_good() || self.state.conn.is_verify());
         if fails {
             self.error_due = false;
             self.error_seen = true;

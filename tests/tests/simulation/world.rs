@@ -14,7 +14,7 @@ use drbd_core::epoch::Ordering;
 use drbd_core::state::{Conn, Disk as DiskState, Fencing, Role};
 
 /// Places the application writes to: extents, and an offset within.
-const HOT_EXTENTS: [u64; 12] = [0, 1, 2, 3, 7, 8, 20, 31, 32, 33, 50, 63];
+pub const HOT_EXTENTS: [u64; 12] = [0, 1, 2, 3, 7, 8, 20, 31, 32, 33, 50, 63];
 /// Steps without a fault in which everything has to come to rest.
 const PATIENCE: u32 = 200_000;
 
@@ -45,6 +45,8 @@ enum Step {
     Return,
     Fence,
     Stranded,
+    Verify,
+    EndVerify,
 }
 
 /// What the run is to show.
@@ -57,6 +59,8 @@ pub struct Plan {
     pub settings: bool,
     /// Draws what [`crate::policies`] has, from a third one.
     pub policies: bool,
+    /// Draws reads of the application and online verify ([`crate::reads`], [`crate::verify`]), from a fourth one.
+    pub reads: bool,
     pub verbose: bool,
 }
 
@@ -105,10 +109,14 @@ impl World {
         let mut random = Random::new(plan.seed);
         let mut extra = Random::new(plan.seed ^ 0x5555_5555_5555_5555);
         let conduct = if plan.policies { Conduct::draw(&mut extra) } else { Conduct::default() };
+        let mut asks = Random::new(!plan.seed ^ 0x5555_5555_5555_5555);
         let mut options = options(&mut random, plan.duties, conduct);
         if conduct.fencing == Fencing::ResourceAndStonith {
             // AT-4.
             options.protocol = options.protocol.max(2);
+        }
+        if plan.reads {
+            options.conduct.read_balancing = crate::reads::BALANCING[asks.index(crate::reads::BALANCING.len())];
         }
         let mut more = Random::new(!plan.seed);
         let settings = if plan.settings { Settings::draw(&mut more) } else { Settings::default() };
@@ -116,7 +124,7 @@ impl World {
         let nodes = [Node::off(0, disk.clone(), &options), Node::off(1, disk, &options)];
         let mut oracle = Oracle::new(options.protocol, options.ordering != Ordering::Flush);
         oracle.verbose = plan.verbose;
-        let env = Env { random, more, extra, settings, link: None, oracle, options, now: 0 };
+        let env = Env { random, more, extra, asks, settings, link: None, oracle, options, now: 0 };
         Self { nodes, env, verbose: plan.verbose, policies: plan.policies, calm: false, seen: [Conn::StandAlone; 2], left_at: [0; 2], joined_at: [0; 2], crashes: 0 }
     }
 
@@ -133,6 +141,10 @@ impl World {
             }
             if plan.policies {
                 self.administer_policies();
+            }
+            if plan.reads {
+                self.read_device();
+                self.verify_device();
             }
             match self.env.random.below(120) {
                 0 => self.fault(),
@@ -186,6 +198,8 @@ impl World {
                 (node.may_release(), Step::Release),
                 (serving && node.may_request(), Step::Request),
                 (serving && node.may_finish(), Step::Finish),
+                (serving && node.may_verify(), Step::Verify),
+                (serving && node.may_end_verify(), Step::EndVerify),
                 (node.receiver == Receiver::Flushing && node.after.is_empty(), Step::Settle),
                 (node.receiver == Receiver::Draining && node.peer_in_work == 0 && !waits, Step::Reconnect),
                 (serving && link.is_some_and(|link| link.cut), Step::NoticeLoss),
@@ -248,6 +262,8 @@ impl World {
             Step::Release => node.release_held(),
             Step::Request => node.request_blocks(env),
             Step::Finish => node.begin_finish(env),
+            Step::Verify => node.verify_blocks(env),
+            Step::EndVerify => node.end_verify(env),
             Step::Settle => node.settle_lost(env),
             Step::Reconnect => node.reconnect(env),
             Step::NoticeLoss => node.lose(env, Conn::BrokenPipe),
@@ -328,8 +344,9 @@ impl World {
                 let until = if both && self.nodes[other].state.conn >= Conn::Connected { self.env.now } else { self.left_at[other] };
                 self.env.oracle.resync_ended(other, at, until);
             }
-            // A node whose I/O is frozen may still find that the other was restarted (HS-9).
-            (Conn::WFReportParams, Conn::Connected) if current && both && !self.nodes[other].state.is_suspended() => {
+            // A node whose I/O is frozen may still find that the other was restarted (HS-9). One whose disk has failed a write has not looked at that
+            // yet, and will say so (ER-4); until then its own bits mark the block.
+            (Conn::WFReportParams, Conn::Connected) if current && both && !self.nodes[other].state.is_suspended() && !self.has_errors() => {
                 let agrees = matches!(self.nodes[other].state.conn, Conn::WFReportParams | Conn::Connected);
                 if agrees && self.nodes[other].state.disk == DiskState::UpToDate {
                     self.same_contents("after a connect without resync");
@@ -338,6 +355,10 @@ impl World {
             }
             _ => {}
         }
+    }
+
+    fn has_errors(&self) -> bool {
+        self.nodes.iter().any(|node| node.error_seen)
     }
 
     /// Sectors outside of writes in flight that differ.
@@ -437,9 +458,13 @@ impl World {
         let alone = node.state.conn < Conn::Connected || node.state.pdsk <= DiskState::Failed;
         // So does a source that loses power after it has let the target finish, and goes on: the target would be the other one.
         let other = &self.nodes[1 - at];
-        let same_generation = (node.uuids.current ^ other.uuids.current) & !1 == 0;
+        // A node that is Ahead completes writes in the old generation (CG-3), and if it loses power before the new one is on its disk, the peer may
+        // not have heard of that state.
+        let unknown = !other.alive && self.env.oracle.is_left_behind(at);
+        let generations = if unknown { other.stored_superblock().uuids } else { other.uuids };
+        let same_generation = (node.uuids.current ^ generations.current) & !1 == 0;
         let gone_on = self.env.oracle.is_behind(at) || (same_generation && other.state.role == Role::Primary);
-        let parted = node.uuids.bitmap != 0 && (node.uuids.current ^ other.uuids.bitmap) & !1 == 0;
+        let parted = node.uuids.bitmap != 0 && (node.uuids.current ^ generations.bitmap) & !1 == 0;
         alone && (parted || ((node.uuids.bitmap != 0 || same_generation) && gone_on))
     }
 
@@ -539,8 +564,8 @@ impl World {
             self.resume_all();
             self.settle();
             for node in &self.nodes {
-                let stuck = node.plane.in_flight() > 0 || !node.waiting.is_empty();
-                assert!(!stuck, "node {}: {} requests stuck, {} wait", node.me, node.plane.in_flight(), node.waiting.len());
+                let stuck = node.plane.in_flight() > 0 || !node.waiting.is_empty() || !node.waiting_reads.is_empty();
+                assert!(!stuck, "node {}: {} requests stuck, {} wait", node.me, node.plane.in_flight(), node.waiting.len() + node.waiting_reads.len());
             }
             if self.is_healed() {
                 return self.check_healed();
