@@ -218,7 +218,9 @@ impl World {
             _ => HOT_EXTENTS[env.asks.index(HOT_EXTENTS.len())] * 8192 + 4 * env.asks.below(9),
         };
         let stop = if first > SECTORS - 80 { NO_STOP } else { first + 8 * (1 + env.asks.below(12)) };
-        if !node.alive || node.receiver != Receiver::Serving || node.state.conn < Conn::Connected || node.state.conn.is_verify() {
+        // One command at a time.
+        let busy = node.pending_change.is_some() || node.role_changed || node.state.conn.is_verify();
+        if !node.alive || node.receiver != Receiver::Serving || node.state.conn < Conn::Connected || busy {
             return;
         }
         node.start_verify(env, first, stop);
