@@ -35,7 +35,7 @@ export -f run
 
 start=$SECONDS
 # beginnings of the names of those that take longest
-long=(failures::plug_pulled matrix:: many::two_hundred options:: hostile:: transcripts:: size::debug size::a_pair fencing:: interop::a_crashed hangs::a_helper
+long=(failures::plug_pulled matrix:: many::two_hundred options:: hangs::a_helper unequal:: hostile:: transcripts:: size::debug size::a_pair fencing:: interop::a_crashed
 	failures::a_frozen interop:: integrity:: replication::)
 order() { # each line of the list, those of `long` first
 	local rest=$1 word

@@ -7,6 +7,8 @@ use anyhow::Result;
 use serde_json::Value;
 use std::path::Path;
 
+// drbdsetup of Debian finds out which driver is there and then starts drbdsetup-84: here that is called at once.
+
 /// Module parameter usermode_helper of every node: notes which helper was called for whom.
 pub const HELPER: &str = "#!/bin/sh\necho \"$1\" >> /tmp/helpers-$2\nexit 0\n";
 
@@ -64,12 +66,12 @@ impl Lane<'_> {
     pub fn set_up(&self, node: usize) -> String {
         let (number, own) = (self.number, &self.case[super::NODES[node]]);
         let resource_options = self.options(node, "res_opts");
-        let mut script = format!("drbdsetup new-resource r{number} {resource_options}; drbdsetup new-minor r{number} {number} 0\n");
+        let mut script = format!("drbdsetup-84 new-resource r{number} {resource_options}; drbdsetup-84 new-minor r{number} {number} 0\n");
         if own["attach"] == true {
             script += &self.attach(node);
         }
         if own["role"] == "Primary" {
-            script += &format!("drbdsetup primary {number}\n");
+            script += &format!("drbdsetup-84 primary {number}\n");
         }
         if own["hold_open"] == true {
             script += &format!("sleep 1000 < /dev/drbd{number} > /dev/null 2>&1 & echo $! > /tmp/holder-{number}\n");
@@ -81,14 +83,14 @@ impl Lane<'_> {
     pub fn attach(&self, node: usize) -> String {
         let rate = self.case[super::NODES[node]]["resync_rate"].as_u64().unwrap_or(1);
         let (number, disk, options) = (self.number, self.disk(), self.options(node, "disk_opts"));
-        format!("drbdmeta {number} v08 {disk} internal apply-al; drbdsetup attach {number} {disk} {disk} internal --c-plan-ahead 0 --resync-rate {rate} {options}\n")
+        format!("drbdmeta {number} v08 {disk} internal apply-al; drbdsetup-84 attach {number} {disk} {disk} internal --c-plan-ahead 0 --resync-rate {rate} {options}\n")
     }
 
     pub fn connect(&self, node: usize) -> String {
         let (local, remote) = self.endpoints(node);
         let common: Vec<&str> = self.case["net_opts"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
         let (number, own) = (self.number, self.options(node, "net_opts"));
-        format!("drbdsetup connect r{number} {local} {remote} --ping-timeout 20 --connect-int 3 {} {own}\n", common.join(" "))
+        format!("drbdsetup-84 connect r{number} {local} {remote} --ping-timeout 20 --connect-int 3 {} {own}\n", common.join(" "))
     }
 
     /// A step's command with the names of this lane.
@@ -96,7 +98,7 @@ impl Lane<'_> {
         let (local, remote) = self.endpoints(node);
         let (number, disk) = (self.number.to_string(), self.disk());
         let word = |word: &str| match word {
-            "$S" => "drbdsetup".to_string(),
+            "$S" => "drbdsetup-84".to_string(),
             "$LOCAL" => local.clone(),
             "$REMOTE" | "$REMOTE;" => word.replace("$REMOTE", &remote),
             "$BD" => disk.clone(),
@@ -107,7 +109,7 @@ impl Lane<'_> {
         };
         if self.number == 0 {
             // Nothing to rename; the words of longer commands may mean something else.
-            let text = text.replace("$S", "drbdsetup").replace("$LOCAL", &local).replace("$REMOTE", &remote);
+            let text = text.replace("$S", "drbdsetup-84").replace("$LOCAL", &local).replace("$REMOTE", &remote);
             return text.replace("$BD", &disk) + "\n";
         }
         text.split(' ').map(word).collect::<Vec<_>>().join(" ") + "\n"
@@ -131,7 +133,7 @@ impl Lane<'_> {
     pub fn query(&self) -> String {
         let number = self.number;
         format!(
-            "echo '== proc'; grep -A1 '^ *{number}: ' /proc/drbd; echo '== gi'; drbdsetup get-gi {number} 2>/dev/null; \
+            "echo '== proc'; grep -A1 '^ *{number}: ' /proc/drbd; echo '== gi'; drbdsetup-84 get-gi {number} 2>/dev/null; \
              echo '== helpers'; cat /tmp/helpers-minor-{number} 2>/dev/null; \
              echo '== log'; dmesg | grep -E 'drbd{number}: .*(uuid_compare|matrix-clear)|matrix-clear drbd{number}:'\n"
         )
@@ -143,8 +145,8 @@ impl Lane<'_> {
         let (local, remote) = self.endpoints(node);
         format!(
             "[ -f /tmp/holder-{number} ] && kill $(cat /tmp/holder-{number}); rm -f /tmp/holder-{number} /tmp/helpers-minor-{number}\n\
-             drbdsetup disconnect --force {local} {remote} 2>/dev/null; drbdsetup secondary {number} 2>/dev/null\n\
-             drbdsetup detach --force {number}; drbdsetup down r{number}\n"
+             drbdsetup-84 disconnect --force {local} {remote} 2>/dev/null\n\
+             drbdsetup-84 down r{number} 2>/dev/null || {{ drbdsetup-84 secondary {number}; drbdsetup-84 detach --force {number}; drbdsetup-84 down r{number}; }}\n"
         )
     }
 }

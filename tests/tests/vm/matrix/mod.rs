@@ -70,13 +70,18 @@ impl Nodes {
     /// Waits until nothing has changed for a second and nobody is on the way.
     fn settle(&mut self, lanes: usize) -> Result<()> {
         let limit = Instant::now() + SETTLE_LIMIT;
-        let states = "cut -d' ' -f1-5 /proc/drbd | grep ': cs:'".to_string();
+        let states = "cat /proc/drbd".to_string();
+        // minor, connection, roles, disks; not the flags and the counters
+        let of = |text: &String| -> String {
+            let lines = text.lines().filter(|line| line.contains(": cs:"));
+            lines.map(|line| line.split_whitespace().take(4).collect::<Vec<_>>().join(" ") + "\n").collect()
+        };
         let mut before = [String::new(), String::new()];
         let mut since = Instant::now();
         loop {
-            let now = self.both([states.clone(), states.clone()])?;
+            let now = self.both([states.clone(), states.clone()])?.each_ref().map(of);
             // Two nodes that wait for each other are about to meet.
-            let meeting = |lane: usize| now.iter().all(|text| text.lines().any(|line| line.trim().starts_with(&format!("{lane}: cs:WFConnection"))));
+            let meeting = |lane: usize| now.iter().all(|text| text.lines().any(|line| line.starts_with(&format!("{lane}: cs:WFConnection"))));
             let passing = now.iter().any(|text| PASSING.iter().any(|state| text.contains(state))) || (0..lanes).any(meeting);
             if now != before || passing {
                 since = Instant::now();
@@ -168,7 +173,9 @@ fn play_batch(nodes: &mut Nodes, lanes: &[Lane<'_>]) -> Result<Vec<String>> {
             lane.write_area(node, None, &image)?;
         }
     }
-    nodes.both(scripts(lanes, |lane, _| lane.clear_log()))?;
+    // every query reads the kernel's whole log: the console has what was before
+    let clear = scripts(lanes, |lane, _| lane.clear_log()).map(|script| format!("dmesg -c > /dev/null\n{script}"));
+    nodes.both(clear)?;
     nodes.both(scripts(lanes, |lane, node| lane.set_up(node)))?;
     let steps: Vec<Vec<Value>> = lanes.iter().map(Lane::steps).collect();
     for turn in 0..steps.iter().map(Vec::len).max().unwrap_or(0) {
