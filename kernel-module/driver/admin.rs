@@ -18,6 +18,9 @@ use drbd_core::genl::{command, container, ret, Attribute, Attributes, DiskConf, 
 use drbd_core::state::vector::word;
 use drbd_core::state::{Conn, Disk, Request, Role};
 
+/// How long a deletion waits until what it deleted is closed: a busy node may take seconds, a disk that does not answer for ever.
+const SETTLE_LIMIT: Jiffies = 10 * HZ;
+
 /// Entry of the family.
 pub(crate) struct Admin;
 
@@ -29,7 +32,7 @@ impl Handler for Admin {
         };
         if matches!(message.command, command::DOWN | command::DEL_MINOR | command::DEL_RESOURCE) {
             // Whoever unloads the module next finds nothing of it in use.
-            crate::kapi::settle(2 * HZ);
+            crate::kapi::settle(SETTLE_LIMIT);
         }
         let (code, info) = match &outcome {
             Ok(done) => (done.code, ""),
