@@ -97,9 +97,7 @@ impl Torture {
 
     /// Waits for the end of a resync, which is not to take minutes for the sake of the load.
     fn wait_good(&mut self) -> Result<()> {
-        for index in 0..2 {
-            self.node(index).run("drbdsetup disk-options 0 --c-plan-ahead=0 --resync-rate=200M --c-min-rate=0")?;
-        }
+        self.hurry()?;
         self.pair.wait_synced(180)?;
         for index in 0..2 {
             self.node(index).run("drbdadm adjust r0")?;

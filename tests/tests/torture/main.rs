@@ -207,13 +207,26 @@ impl Torture {
         Ok(())
     }
 
+    /// Until the next `adjust` a resync is as fast as it can be: what was drawn for the resyncs under load is not for those that are
+    /// waited for (32 blocks in a tenth of a second with max-buffers 64), and a C driver steps aside for ever when its application
+    /// has discarded blocks while it had no disk (docs/differences.md).
+    pub(crate) fn hurry(&mut self) -> Result<()> {
+        for index in 0..2 {
+            let (own, peer) = (index + 1, 2 - index);
+            self.node(index).run(&format!(
+                "drbdsetup disk-options 0 --c-plan-ahead=0 --resync-rate=200M --c-min-rate=0; \
+                 drbdsetup net-options 10.0.0.{own}:7788 10.0.0.{peer}:7788 --max-buffers=2048"
+            ))?;
+        }
+        Ok(())
+    }
+
     /// No load, everything synced, both disks equal and as the journal says.
     fn settle(&mut self) -> Result<()> {
         self.end_load()?;
-        // a slow rate drawn for the resyncs under load is not for this; and a C driver steps aside for ever when its application has
-        // discarded blocks while it had no disk (docs/differences.md)
+        self.hurry()?;
         for index in 0..2 {
-            self.node(index).run("drbdsetup disk-options 0 --c-plan-ahead=0 --resync-rate=200M --c-min-rate=0; drbdadm resume-sync r0")?;
+            self.node(index).run("drbdadm resume-sync r0")?;
         }
         self.pair.wait_synced(180)?;
         for index in 0..2 {
