@@ -295,6 +295,21 @@ fn al_1_writes_of_a_transaction_that_failed_wait_until_the_disk_is_given_up() {
 }
 
 #[test]
+fn ep_7_without_a_disk_here_what_the_application_waits_for_is_sent_again() {
+    let mut plane = unlogged(connected());
+    let slot = write(&mut plane, 0);
+    let (_, entry, _) = send(&mut plane, 0);
+    assert_eq!(ack(&mut plane, &entry, Acknowledgement::Written).complete, None);
+    let _ = plane.publish(Gate { local: false, local_up_to_date: false, ..suspended() });
+    let _ = plane.take_lost().unwrap();
+    assert_eq!(plane.local_done(slot, true).complete, None);
+    let _ = plane.publish(Gate { local: false, local_up_to_date: false, ..connected() });
+    assert_eq!(thaw(&mut plane, Thaw::Resend), (slot, Actions::default()));
+    let (_, entry, _) = send(&mut plane, 1);
+    assert_eq!(ack(&mut plane, &entry, Acknowledgement::Written).complete, Some(true));
+}
+
+#[test]
 fn ep_7_a_peer_that_comes_back_without_its_disk_may_lack_what_it_acknowledged() {
     let mut plane = unlogged(connected());
     let slot = write(&mut plane, 0);

@@ -39,7 +39,10 @@ impl<T: Storage> DataPlane<T> {
         match thaw {
             // A peer that comes back without its disk, or with one that is behind, may have had it in memory alone; and when a resync to this node
             // follows, the bits had better be set.
-            Thaw::Resend if flags.peer_has_it() && self.gate.remote_read && (self.gate.local_up_to_date || !self.gate.local) => Some((slot, self.settle_finally(slot))),
+            // Without a disk here nothing tells whether the peer has rebooted meanwhile (HS-9): what the application waits for is sent again.
+            Thaw::Resend if flags.peer_has_it() && self.gate.remote_read && (self.gate.local_up_to_date || (!self.gate.local && flags.has(Flags::COMPLETED))) => {
+                Some((slot, self.settle_finally(slot)))
+            }
             Thaw::RestartLocal | Thaw::Resend if starts_anew && !flags.has(Flags::COMPLETED.with(Flags::LOCAL_PENDING).with(Flags::LOCAL_OK)) => {
                 self.restart(slot, &entry);
                 Some((slot, Actions { retry: true, ..Actions::default() }))
