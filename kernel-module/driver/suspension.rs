@@ -222,7 +222,8 @@ impl Resource {
             let mut control = self.control.lock();
             if let Some(volume) = control.volume(number) {
                 let primary = volume.state.role == Role::Primary;
-                if let Some(disk) = volume.disk.as_mut().filter(|disk| disk.uuids.bitmap == 0) {
+                let usable = volume.state.disk != Disk::Failed;
+                if let Some(disk) = volume.disk.as_mut().filter(|disk| usable && disk.uuids.bitmap == 0) {
                     disk.uuids.new_current(random_u64(), primary);
                     volume.effective_uuid = disk.uuids.current;
                     pr_info!("drbd{}: new current UUID {:016X}\n", volume.device.minor, disk.uuids.current & !1);

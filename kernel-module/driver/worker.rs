@@ -135,7 +135,11 @@ impl Resource {
             Effects::SEND_BITMAP => {
                 self.connection.enqueue(number, Outgoing::Bitmap);
             }
-            Effects::NEW_CURRENT_UUID => self.rotate_uuid(number),
+            Effects::NEW_CURRENT_UUID => {
+                // A disk that failed before the peer was lost is no place to go on alone (ER-1).
+                self.handle_disk_errors();
+                self.rotate_uuid(number);
+            }
             Effects::WRITE_BITMAP | Effects::WRITE_CHANGED_BITMAP => {
                 device.plane.lock().core.mark_frozen();
                 let written = self.write_bitmap(number).is_ok();

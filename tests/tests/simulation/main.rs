@@ -149,7 +149,7 @@ fn no_history_loses_a_completed_write_or_leaves_the_disks_different() {
 /// Seeds in which something did not hold once, without and with settings: a bit lost when a peer attached (74196), generations that parted unseen
 /// at the end of a resync (26636), a report that took back a failed disk (68014, 80769), a split brain with two sources (53563), and
 /// administrators who could not bring the nodes together.
-const KEPT: [(u64, bool); 18] = [
+const KEPT: [(u64, bool); 20] = [
     (74_196, false),
     (139_215, false),
     (136_443, false),
@@ -169,6 +169,9 @@ const KEPT: [(u64, bool); 18] = [
     (443_162, true),
     (532_069, true),
     (643_322, true),
+    // a disk that failed just before the peer was lost, and a Primary that went on alone on it
+    (305_753, true),
+    (337_733, true),
 ];
 
 /// The same with the policies: a local write error and a connection lost at once, frozen requests that a bitmap did not show, a peer that was

@@ -499,7 +499,12 @@ impl Node {
             }
             Effects::SEND_SYNC_UUID => self.send_sync_uuid(env),
             Effects::SEND_BITMAP => self.enqueue(Item::Bitmap),
-            Effects::NEW_CURRENT_UUID => self.rotate_uuid(env),
+            Effects::NEW_CURRENT_UUID => {
+                if self.error_seen && !self.state_sent {
+                    self.apply_error_policy(env);
+                }
+                self.rotate_uuid(env);
+            }
             Effects::WRITE_BITMAP | Effects::WRITE_CHANGED_BITMAP => {
                 self.plane.mark_frozen();
                 self.write_bitmap(env);
@@ -538,7 +543,7 @@ impl Node {
 
     /// AC-9, UU-1.
     pub fn rotate_uuid(&mut self, env: &mut Env) {
-        if self.attached && self.uuids.bitmap == 0 {
+        if self.attached && self.uuids.bitmap == 0 && self.state.disk != DiskState::Failed {
             self.uuids.new_current(env.random.next(), self.state.role == Role::Primary);
             self.effective = self.uuids.current;
         }
