@@ -82,9 +82,11 @@ pub fn adopt(own: &State, peer: &State, peer_disk: Disk, conn: Conn, action: Opt
     Adoption::Change { wanted, kind, peer_attach_aborted }
 }
 
-/// Step 9: this node wants a resync which the peer does not know of yet: send UUIDs and state, so that it decides as well.
+/// Step 9: this node wants a resync which the peer does not know of yet: send UUIDs and state, so that it decides as well. A verify is none: what a
+/// peer that attaches meanwhile takes for the answer to its own UUIDs would be out of date.
 pub fn must_repeat(old: &State, new: &State, peer: &State) -> bool {
-    old.conn > Conn::WFReportParams && new.conn > Conn::Connected && peer.conn <= Conn::Connected && peer.disk != Disk::Negotiating
+    let resyncs = new.conn > Conn::Connected && !new.conn.is_verify();
+    old.conn > Conn::WFReportParams && resyncs && peer.conn <= Conn::Connected && peer.disk != Disk::Negotiating
 }
 
 #[cfg(test)]
@@ -189,5 +191,6 @@ mod tests {
         assert!(!must_repeat(&old, &new, &State { conn: Conn::WFBitMapT, ..peer }));
         assert!(!must_repeat(&old, &new, &State { disk: Disk::Negotiating, ..peer }));
         assert!(!must_repeat(&old, &old, &peer));
+        assert!(!must_repeat(&old, &State { conn: Conn::VerifyS, ..new }, &peer));
     }
 }
