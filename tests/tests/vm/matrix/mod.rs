@@ -243,8 +243,13 @@ fn take_turn<'a>(nodes: &mut Nodes, lanes: usize, due: &dyn Fn(&str) -> Vec<(&'a
             *script += &lane.clear_log();
         }
     }
+    // A new role has its effect at the peer before anything else happens.
+    let promoted = scripts.iter().any(|script| script.contains(" primary "));
     if scripts.iter().any(|script| !script.is_empty()) {
         nodes.both(scripts)?;
+    }
+    if promoted {
+        std::thread::sleep(Duration::from_secs(1));
     }
     let pause = due("sleep").iter().filter_map(|(_, step)| step[1].as_f64()).fold(0.0, f64::max);
     std::thread::sleep(Duration::from_secs_f64(pause));
