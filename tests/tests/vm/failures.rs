@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Lost nodes, lost cables, frozen peers, split brain (issue lines 3, 5, 7).
 
-use crate::{bed, check, scribble};
+use crate::{attach_again, bed, check, scribble};
 use anyhow::{ensure, Result};
 use qemu_testbed::{Pair, PairOptions, Vm};
 use std::time::Duration;
@@ -135,7 +135,7 @@ fn disk_errors() -> Result<()> {
     pair.b.wait_for(20, "cat /proc/drbd", "ds:UpToDate/Diskless")?;
     scribble(&mut pair.a, "/dev/drbd0", 9000, 50)?;
     pair.a.ok(&format!("dmsetup suspend back && dmsetup load back --table '{WRAPPED}' && dmsetup resume back"))?;
-    pair.a.ok("drbdadm attach r0")?;
+    attach_again(&mut pair.a, "r0")?;
     pair.wait_synced(60)?;
     pair.a.ok("sync; drbdadm secondary r0")?;
     std::thread::sleep(Duration::from_millis(500));
@@ -170,7 +170,7 @@ fn hanging_disk() -> Result<()> {
     pair.a.ok("dmsetup resume back")?;
     pair.a.wait_for(30, "cat /tmp/dd", "done")?;
     pair.a.wait_for(30, "cat /proc/drbd", "ds:Diskless/UpToDate")?;
-    pair.a.ok("drbdadm attach r0")?;
+    attach_again(&mut pair.a, "r0")?;
     pair.wait_synced(60)?;
     pair.a.ok("drbdadm secondary r0 && drbdadm down r0 && rmmod drbd")?;
     pair.finish()

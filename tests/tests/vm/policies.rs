@@ -3,7 +3,7 @@
 //! TO-3, ER-7). The same expectations hold with the C driver as node1.
 
 use crate::fencing::{answer, calls, current_uuid, with_helper};
-use crate::{bed, check, scribble};
+use crate::{attach_again, bed, check, scribble};
 use anyhow::{ensure, Context, Result};
 use qemu_testbed::{Driver, Pair, PairOptions, Vm};
 use std::time::Duration;
@@ -72,7 +72,7 @@ fn reattach(pair: &mut Pair) -> Result<()> {
         pair.a.ok("drbdadm detach r0")?;
     }
     pair.a.wait_for(30, "drbdadm dstate r0", "Diskless/UpToDate")?;
-    pair.a.ok("drbdadm attach r0")?;
+    attach_again(&mut pair.a, "r0")?;
     pair.wait_synced(60)
 }
 
@@ -218,7 +218,7 @@ fn no_data(name: &str, node1: Driver, node2: Driver) -> Result<()> {
     pair.a.wait_for(30, "cat /tmp/dd", "done")?;
     pair.a.wait_for(20, "cat /proc/drbd", " r-----")?;
     ensure!(current_uuid(&mut pair.b)? == before, "the data has not changed without its Primary");
-    pair.a.ok("drbdadm attach r0")?;
+    attach_again(&mut pair.a, "r0")?;
     pair.wait_synced(60)?;
 
     // the last disk fails, and comes back: frozen requests start anew
@@ -229,7 +229,7 @@ fn no_data(name: &str, node1: Driver, node2: Driver) -> Result<()> {
     pair.a.wait_for(20, "drbdadm dstate r0", "Diskless/")?;
     is_frozen(&mut pair.a)?;
     break_disk(&mut pair.a, false)?;
-    pair.a.ok("drbdadm attach r0")?;
+    attach_again(&mut pair.a, "r0")?;
     pair.a.wait_for(30, "cat /tmp/dd", "done")?;
     pair.a.wait_for(20, "cat /proc/drbd", " r-----")?;
     pair.b.ok("drbdadm connect r0")?;
@@ -244,7 +244,7 @@ fn no_data(name: &str, node1: Driver, node2: Driver) -> Result<()> {
     pair.a.wait_for(20, "cat /tmp/dd", "failed")?;
     pair.b.ok("drbdadm connect r0")?;
     pair.a.wait_for(30, "drbdadm dstate r0", "Diskless/UpToDate")?;
-    pair.a.ok("drbdadm attach r0")?;
+    attach_again(&mut pair.a, "r0")?;
     pair.wait_synced(60)?;
 
     // resume-io without any data: what waits fails, and the node has to be torn down before it joins data again (UU-7)

@@ -2,7 +2,7 @@
 //! Peers whose blocks, limits and kinds of metadata differ, with the C driver as peer; growth that is assumed clean (issue 3 line 5).
 
 use crate::extremes::{in_sync, out_of_sync, same_block};
-use crate::{bed, check, scribble};
+use crate::{attach_again, bed, check, scribble};
 use anyhow::{ensure, Result};
 use qemu_testbed::{Driver, Pair, PairOptions, Vm};
 
@@ -60,7 +60,7 @@ fn taken_or_repaired(primary: &mut Vm, peer: &mut Vm, minor: u32) -> Result<()> 
     println!("the write of 512 bytes to minor {minor} was {}", if taken { "taken" } else { "failed" });
     if !taken {
         peer.wait_for(30, "cat /proc/drbd", "ds:Diskless/UpToDate")?;
-        peer.ok(&format!("drbdadm attach u/{minor}"))?;
+        attach_again(peer, &format!("u/{minor}"))?;
     }
     Ok(())
 }
