@@ -26,6 +26,15 @@ in_root() {
 		"$ROOT" "$@"
 }
 
+# unpack_kernel IMAGE OUT: the kernel without its compression, which costs an emulated processor a second at every boot
+unpack_kernel() {
+	cp "$1" "$ROOT/build/vmlinuz-packed"
+	in_root sh -c '/usr/src/linux-source-7.2/scripts/extract-vmlinux /build/vmlinuz-packed >/build/vmlinux-unpacked' ||
+		die "the kernel image $1 cannot be unpacked"
+	cp "$ROOT/build/vmlinux-unpacked" "$2.new" && mv "$2.new" "$2"         # a machine may be booting from the old one
+	rm "$ROOT/build/vmlinuz-packed" "$ROOT/build/vmlinux-unpacked"
+}
+
 kernel_release() { cat "$CACHE/kernel-release"; }
 
 # The same kernel with all drivers and file systems: the flavour without a name.

@@ -130,15 +130,11 @@ cluster_image() {
 	touch "$stamp"
 }
 
-# The kernel of the cluster without its compression, which costs an emulated processor seconds.
+# The kernel of the cluster without its compression.
 cluster_kernel() {
 	local out=$CACHE/cluster
 	[ "$out/vmlinux" -nt "$out/vmlinuz" ] && return
-	cp "$out/vmlinuz" "$ROOT/build/vmlinuz-full"
-	in_root sh -c '/usr/src/linux-source-7.2/scripts/extract-vmlinux /build/vmlinuz-full >/build/vmlinux-full' ||
-		die "the kernel image of the cluster cannot be unpacked"
-	cp "$ROOT/build/vmlinux-full" "$out/vmlinux.new" && mv "$out/vmlinux.new" "$out/vmlinux"
-	rm "$ROOT/build/vmlinuz-full" "$ROOT/build/vmlinux-full"
+	unpack_kernel "$out/vmlinuz" "$out/vmlinux"
 }
 
 check_symbols() {

@@ -66,7 +66,4 @@ printf '127.0.0.1 localhost\n10.0.0.1 node1\n10.0.0.2 node2\n' >"$base/etc/hosts
 mv "$VM/base.cpio.new" "$VM/base.cpio"
 [ -x "$ROOT/usr/bin/zstd" ] || in_root env DEBIAN_FRONTEND=noninteractive apt-get -qy install --no-install-recommends zstd
 packed=$stock/vmlinuz; [ -e "$packed" ] || packed=$ROOT/boot/vmlinuz-$release
-cp "$packed" "$ROOT/build/vmlinuz"
-in_root sh -c '/usr/src/linux-source-7.2/scripts/extract-vmlinux /build/vmlinuz >/build/vmlinux' || die "the kernel image cannot be unpacked"
-replace "$ROOT/build/vmlinux" "$VM/vmlinux"
-rm "$ROOT/build/vmlinuz" "$ROOT/build/vmlinux"
+unpack_kernel "$packed" "$VM/vmlinux"

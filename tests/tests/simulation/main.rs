@@ -89,6 +89,11 @@ fn has_reads(seed: u64) -> bool {
     seed % 5 == 2 && has_settings(seed)
 }
 
+/// The plan that belongs to a seed.
+fn drawn(seed: u64, verbose: bool) -> Plan {
+    Plan { seed, steps: STEPS, duties: ALL_DUTIES, settings: has_settings(seed), policies: has_policies(seed), reads: has_reads(seed), verbose }
+}
+
 /// Runs a seed; the trace when something did not hold.
 fn run(plan: &Plan) -> Result<Summary, String> {
     let mut world = World::new(plan);
@@ -102,7 +107,7 @@ fn number(name: &str) -> Option<u64> {
 #[test]
 fn no_history_loses_a_completed_write_or_leaves_the_disks_different() {
     if let Some(seed) = number("SIMULATION_SEED") {
-        let plan = Plan { seed, steps: STEPS, duties: ALL_DUTIES, settings: has_settings(seed), policies: has_policies(seed), reads: has_reads(seed), verbose: true };
+        let plan = drawn(seed, true);
         run(&plan).unwrap_or_else(|trace| panic!("{trace}"));
         return;
     }
@@ -122,7 +127,7 @@ fn no_history_loses_a_completed_write_or_leaves_the_disks_different() {
                 if seed % 50_000 == 0 && seed > first {
                     println!("{seed} seeds");
                 }
-                let plan = Plan { seed, steps: STEPS, duties: ALL_DUTIES, settings: has_settings(seed), policies: has_policies(seed), reads: has_reads(seed), verbose: false };
+                let plan = drawn(seed, false);
                 match run(&plan) {
                     Ok(summary) => {
                         acked.fetch_add(summary.acked, Ordering::Relaxed);

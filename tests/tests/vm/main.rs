@@ -60,6 +60,7 @@ fn scribble(vm: &mut Vm, device: &str, seek: u64, count: u64) -> Result<()> {
 /// Attaches a disk that has just been given up. The node shows Diskless a moment before it has closed the disk (so does the C driver).
 fn attach_again(vm: &mut Vm, volume: &str) -> Result<()> {
     let command = format!("drbdadm attach {volume} 2>&1; echo exit code $?");
-    vm.wait_until(20, &command, "attached", |text| text.ends_with("exit code 0\n"))?;
+    let text = vm.wait_until(20, &command, "the disk is closed", |text| !text.contains("busy"))?;
+    anyhow::ensure!(text.ends_with("exit code 0\n"), "{text}");
     Ok(())
 }

@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
-//! One case on its own disks, minor and port, beside other cases on the same two machines.
+//! One case on its own disks, minor and port, beside other cases on the same two machines. drbdsetup of Debian finds out which driver is there
+//! and then starts drbdsetup-84: here that is called at once.
 
 use super::area::Area;
 use crate::notation::{hex_number, Symbols};
 use anyhow::Result;
 use serde_json::Value;
 use std::path::Path;
-
-// drbdsetup of Debian finds out which driver is there and then starts drbdsetup-84: here that is called at once.
 
 /// Module parameter usermode_helper of every node: notes which helper was called for whom.
 pub const HELPER: &str = "#!/bin/sh\necho \"$1\" >> /tmp/helpers-$2\nexit 0\n";
