@@ -216,6 +216,28 @@ fn rd_3_a_block_that_the_peer_could_not_write_is_not_read_there() {
 }
 
 #[test]
+fn rd_3_a_block_whose_epoch_is_not_acknowledged_is_not_read_at_the_peer() {
+    // Protocol A, B, C: completed before, before and after the peer has written it.
+    for (receive, written) in [(false, false), (true, false), (false, true)] {
+        let gate = Gate { want_receive_ack: receive, want_write_ack: written, read_balancing: ReadBalancing::PreferRemote, ..connected() };
+        let mut plane = unlogged(gate);
+        let slot = write(&mut plane, 8);
+        let (_, entry, _) = send(&mut plane, 7);
+        let _ = plane.local_done(slot, true);
+        if receive || written {
+            let _ = ack(&mut plane, &entry, if written { Acknowledgement::Written } else { Acknowledgement::Received });
+        }
+        assert_eq!(plane.in_flight(), 0);
+        for (sector, size, overlaps) in [(0, BLOCK, false), (0, BLOCK + 512, true), (15, 512, true), (16, BLOCK, false)] {
+            let admitted = plane.admit_read(sector, size, Flags::NONE, 0, Stamp::default);
+            assert_eq!(admitted == AdmitRead::Local, overlaps && !written, "{receive} {written} {sector}+{size}");
+        }
+        assert!(plane.take_acknowledged_epoch(7).unwrap().is_some());
+        assert!(matches!(plane.admit_read(8, BLOCK, Flags::NONE, 0, Stamp::default), AdmitRead::Remote(_)));
+    }
+}
+
+#[test]
 fn a_write_that_waited_for_a_range_never_shares_the_epoch_of_the_one_before() {
     // EP-1: protocol B, where the peer may still hold the first write when the second one comes.
     let mut plane = unlogged(Gate { want_write_ack: false, want_receive_ack: true, ..connected() });

@@ -2,7 +2,7 @@
 //! Reads of the application: from the local disk or from the peer (behaviour.md 6.6).
 
 use super::request::Flags;
-use super::table::Operation;
+use super::table::{Entry, Operation};
 use super::volume::{Actions, AdmitRead, DataPlane, Stamp, Storage, UnknownRequest};
 
 /// Where a read goes that either node could serve (RD-3).
@@ -54,6 +54,29 @@ impl<T: Storage> DataPlane<T> {
         }
     }
 
+    /// The peer has not said yet what became of a completed write of this range (protocols A and B): it may still be under way to its disk, or
+    /// about to fail. Only reads that read-balancing would send away ask, so that the way through the log costs nobody else.
+    fn awaits_epoch_of(&self, sector: u64, size_bytes: u32) -> bool {
+        let end = |from: u64, bytes: u32| from.saturating_add(u64::from(bytes.div_ceil(512)));
+        let unsafe_there = |entry: &Entry| {
+            entry.flags.has(Flags::COMPLETED)
+                && !entry.flags.has(Flags::WANT_WRITE_ACK)
+                && entry.sector < end(sector, size_bytes)
+                && sector < end(entry.sector, entry.size_bytes)
+        };
+        self.table.find_in_log(&self.transfer_log, unsafe_there).is_some()
+    }
+
+    /// RD-3, for a range with a good copy here: the peer is preferred, and its copy is as new. What has a bit is missing there; the peer may not
+    /// have said what became of its disk.
+    fn reads_at_peer(&mut self, sector: u64, size_bytes: u32) -> bool {
+        self.gate.remote_read
+            && size_bytes != 0
+            && self.prefers_peer(sector)
+            && !self.bitmap.any_set(sector, size_bytes)
+            && !self.awaits_epoch_of(sector, size_bytes)
+    }
+
     /// Admits an application read (IO-1, RD-1 to RD-3).
     pub fn admit_read(&mut self, sector: u64, size_bytes: u32, flags: Flags, now: u32, stamp: impl FnOnce() -> Stamp) -> AdmitRead {
         if !self.gate.open || self.in_flight >= self.gate.max_in_flight {
@@ -62,8 +85,7 @@ impl<T: Storage> DataPlane<T> {
         }
         let gate = self.gate;
         let here = gate.local && (size_bytes == 0 || gate.local_up_to_date || (!gate.bits_missing && !self.bitmap.any_set(sector, size_bytes)));
-        // What has a bit is missing at the peer, which may not have said what became of its disk.
-        if here && !(gate.remote_read && size_bytes != 0 && self.prefers_peer(sector) && !self.bitmap.any_set(sector, size_bytes)) {
+        if here && !self.reads_at_peer(sector, size_bytes) {
             self.in_flight += 1;
             self.local_references += 1;
             return AdmitRead::Local;
