@@ -225,9 +225,7 @@ fn block_ack(resource: &Arc<Resource>, device: &Arc<Device>, command: Command, a
         }
         Command::NegAck => {
             // The target could not write it: the block stays out of sync (RX-20).
-            if let Some(volume) = resource.control.lock().volume(device.volume) {
-                volume.resync.failed_bits += u64::from(ack.size_bytes.div_ceil(4096));
-            }
+            device.plane.lock().core.resync_failed(ack.size_bytes);
             return Ok(());
         }
         Command::Superseded => return super::conflicts::decided(resource, device, ack, Verdict::Superseded),
@@ -277,17 +275,12 @@ fn forget_request(resource: &Arc<Resource>, device: &Arc<Device>, ack: &BlockAck
         let mut plane = device.plane.lock();
         plane.core.find_resync_request(ack.sector, 0).map(|slot| {
             let size = plane.entry(slot).size_bytes;
-            (size, plane.core.resync_write_done(slot, false))
+            (size, if failed { plane.core.resync_write_done(slot, false).1 } else { plane.core.resync_request_dropped(slot) })
         })
     };
-    if let Some((size, (_, actions))) = done {
+    if let Some((size, actions)) = done {
         device.answered(size);
         device.settled();
-        if failed {
-            if let Some(volume) = resource.control.lock().volume(device.volume) {
-                volume.resync.failed_bits += u64::from(size.div_ceil(4096));
-            }
-        }
         device.follow(&actions);
     }
     resource.wake_worker();

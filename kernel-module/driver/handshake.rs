@@ -125,6 +125,7 @@ impl Resource {
                 peer_found_inconsistent: volume.peer_uuids.is_some_and(|known| known.flags & uuid_flags::INCONSISTENT != 0),
                 consider_resync: core::mem::take(&mut volume.consider_resync),
                 left_behind: volume.left_behind,
+                blocks_failed: volume.device.plane.lock().core.resync_failed_bits() > 0,
             };
             let seen = volume.state;
             let meaning = interpret(&seen, peer, &facts);
@@ -143,6 +144,10 @@ impl Resource {
             }
             Meaning::FinishResync => {
                 self.finish_source(number);
+                Ok(false)
+            }
+            Meaning::FinishIncomplete => {
+                self.finish_incomplete(number);
                 Ok(false)
             }
             Meaning::Adopt { peer_disk, conn, .. } => {

@@ -296,6 +296,10 @@ fn read_ended(device: &Arc<Device>, io: Io<PeerIo>, ok: bool) {
         connection.enqueue(device.volume, Outgoing::Reply { io });
     } else {
         let command = if kind == Kind::Read { Command::NegDReply } else { Command::NegRsDReply };
+        if kind != Kind::Read {
+            // Before the target can hear of it, and end the resync without this block.
+            device.plane.lock().core.resync_failed(io.size_bytes);
+        }
         if connection.answer(&device, io.generation, Some(io.ack(command))) {
             connection.acks_waiting(&device.resource);
         }

@@ -41,8 +41,9 @@ fn report_end(volume: &super::volume::Volume) {
     let (seconds, paused) = (resync.seconds(now_ms()), resync.paused_seconds());
     let pace = resync.total_bits.saturating_mul(4).checked_div(seconds).unwrap_or(0);
     pr_info!("drbd{}: Resync done (total {} sec; paused {} sec; {} K/sec)\n", minor, seconds + paused, paused, pace);
-    if resync.failed_bits > 0 {
-        pr_alert!("drbd{}: {} failed blocks\n", minor, resync.failed_bits);
+    let failed = volume.device.plane.lock().core.resync_failed_bits();
+    if failed > 0 {
+        pr_alert!("drbd{}: {} failed blocks\n", minor, failed);
     }
     let equal = volume.device.pace.equal_bits.load(Relaxed);
     if volume.checksums && resync.total_bits > 0 {
@@ -51,6 +52,13 @@ fn report_end(volume: &super::volume::Volume) {
         pr_info!("drbd{}: {} % had equal checksums, eliminated: {}K; transferred {}K total {}K\n",
             minor, share, equal * 4, moved * 4, resync.total_bits * 4);
     }
+}
+
+/// Nothing is out of sync but blocks that failed (RX-21): how many those are.
+fn is_through(device: &Device) -> Option<u64> {
+    let plane = device.plane.lock();
+    let left = plane.core.bitmap.weight();
+    (left <= plane.core.resync_failed_bits()).then_some(left)
 }
 
 impl Resource {
@@ -113,7 +121,11 @@ impl Resource {
     fn resync_starts(&self, control: &mut Control, index: usize, source: bool, waits: bool) {
         let checksums = control.volumes.get(index).is_some_and(|volume| super::checksum::use_checksums(control, volume));
         let Some(volume) = control.volumes.get_mut(index) else { return };
-        let bits = volume.device.plane.lock().core.bitmap.weight();
+        let bits = {
+            let mut plane = volume.device.plane.lock();
+            plane.core.resync_begins();
+            plane.core.bitmap.weight()
+        };
         volume.checksums = checksums;
         let device = volume.device.clone();
         volume.pacer.reset(&device, volume.disk.as_ref().map(|disk| &disk.backing));
@@ -199,7 +211,7 @@ impl Resource {
                 device.plane.lock().core.begun(slot, super::device::now());
                 device.asked(size_bytes);
                 if !self.ask_for(device, manner, sector, size_bytes) {
-                    let actions = device.plane.lock().core.resync_write_done(slot, false).1;
+                    let actions = device.plane.lock().core.resync_request_dropped(slot);
                     device.answered(size_bytes);
                     device.settled();
                     device.follow(&actions);
@@ -244,8 +256,7 @@ impl Resource {
             let finished = {
                 let mut control = self.control.lock();
                 let Some(volume) = control.volume(device.volume) else { continue };
-                let left = device.plane.lock().core.bitmap.weight();
-                volume.state.conn == Conn::SyncTarget && left <= volume.resync.failed_bits && device.resync_pending.load(Relaxed) == 0
+                volume.state.conn == Conn::SyncTarget && is_through(device).is_some() && device.resync_pending.load(Relaxed) == 0
             };
             if finished {
                 self.finish_target(device.volume);
@@ -263,11 +274,11 @@ impl Resource {
         let Some(index) = control.index(number) else { return };
         // The connection may have been lost meanwhile: then nothing has ended.
         let Some(volume) = control.volumes.get_mut(index).filter(|volume| volume.state.conn == Conn::SyncTarget) else { return };
-        let failed = volume.resync.failed_bits;
-        if failed == 0 {
+        let Some(left) = is_through(&volume.device) else { return };
+        if left == 0 {
             super::worker::finish_target_uuids(volume);
         }
-        let disk = if failed == 0 { Disk::UpToDate } else { Disk::Inconsistent };
+        let disk = if left == 0 { Disk::UpToDate } else { Disk::Inconsistent };
         if let Some(volume) = control.volumes.get(index) {
             report_end(volume);
         }
@@ -286,8 +297,7 @@ impl Resource {
         {
             let mut control = self.control.lock();
             let Some(volume) = control.volume(number) else { return };
-            let left = volume.device.plane.lock().core.bitmap.weight();
-            volume.target_finished = matches!(volume.state.conn, Conn::SyncSource | Conn::PausedSyncS) && left > volume.resync.failed_bits;
+            volume.target_finished = matches!(volume.state.conn, Conn::SyncSource | Conn::PausedSyncS) && is_through(&volume.device).is_none();
             if volume.target_finished {
                 // The acknowledgements travel on the other socket; the worker looks again.
                 return;
@@ -303,5 +313,15 @@ impl Resource {
         if let Some(volume) = control.volumes.get(index) {
             volume.device.note_helper_calls(super::device::UNFENCE);
         }
+    }
+    /// The target has ended the resync without blocks that failed: it is Inconsistent as before, and the generations stay (UU-12).
+    pub(crate) fn finish_incomplete(&self, number: u16) {
+        let mut control = self.control.lock();
+        let Some(index) = control.index(number) else { return };
+        let source = |volume: &&mut super::volume::Volume| matches!(volume.state.conn, Conn::SyncSource | Conn::PausedSyncS);
+        let Some(volume) = control.volumes.get_mut(index).filter(source) else { return };
+        volume.target_finished = false;
+        report_end(volume);
+        self.hard(&mut control, index, Request::none().conn(Conn::Connected).pdsk(Disk::Inconsistent));
     }
 }

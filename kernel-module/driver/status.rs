@@ -60,9 +60,10 @@ fn context_of<'a>(resource: &'a Resource, control: &'a Control, volume: Option<u
 fn state_info(volume: &Volume) -> StateInfo {
     let device = &volume.device;
     let stats = &device.statistics;
-    let (pending, application, weight, bits) = {
+    let (pending, application, weight, bits, failed) = {
         let plane = device.plane.lock();
-        (plane.core.pending_at_peer(), plane.core.in_flight(), plane.core.bitmap.weight(), plane.core.bitmap.bits())
+        let core = &plane.core;
+        (core.pending_at_peer(), core.in_flight(), core.bitmap.weight(), core.bitmap.bits(), core.resync_failed_bits())
     };
     let syncing = volume.state.conn >= Conn::SyncSource && volume.state.conn <= Conn::PausedSyncT;
     let disk = volume.disk.as_ref().map(|disk| DiskInfo {
@@ -70,7 +71,7 @@ fn state_info(volume: &Volume) -> StateInfo {
         flags: super::metadata::superblock(volume).map_or(0, |block| block.flags),
         bits_total: bits,
         bits_out_of_sync: weight,
-        resync: syncing.then_some((volume.resync.total_bits, volume.resync.failed_bits)),
+        resync: syncing.then_some((volume.resync.total_bits, failed)),
     });
     StateInfo {
         state: volume.state.pack(),
@@ -354,7 +355,7 @@ fn peer_device_statistics(volume: &Volume) -> PeerDeviceStatistics {
     PeerDeviceStatistics {
         transferred: [stats.received.get(), stats.sent.get()],
         pending: [plane.core.pending_at_peer(), device.resource.connection.peer_requests_in_work() as u32],
-        out_of_sync: [plane.core.bitmap.weight() * 8, volume.resync.failed_bits * 8],
+        out_of_sync: [plane.core.bitmap.weight() * 8, plane.core.resync_failed_bits() * 8],
         bitmap_uuid: volume.uuids().bitmap,
         flags: u32::from(volume.state.conn > Conn::WFReportParams) | if volume.state.pdsk == Disk::Outdated { 2 } else { 0 },
     }

@@ -306,7 +306,7 @@ impl Node {
             ..ReportFacts::default()
         };
         match interpret(&self.state, &peer, &facts) {
-            Meaning::Lost | Meaning::Ignore | Meaning::FinishVerify => true,
+            Meaning::Lost | Meaning::Ignore | Meaning::FinishVerify | Meaning::FinishIncomplete => true,
             Meaning::FinishResync => {
                 if self.bits == 0 {
                     self.finish_resync();

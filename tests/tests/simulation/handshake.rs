@@ -110,12 +110,14 @@ impl Node {
             peer_found_inconsistent: self.peer_uuids.is_some_and(|packet| packet.flags & uuid_flags::INCONSISTENT != 0),
             consider_resync: std::mem::take(&mut self.consider_resync),
             left_behind: self.left_behind,
+            blocks_failed: self.plane.resync_failed_bits() > 0,
         };
         match interpret(&self.state, &peer, &facts) {
             Meaning::Lost => self.lose(env, Conn::BrokenPipe),
             Meaning::Ignore => {}
             Meaning::FinishVerify => self.end_verify(env),
             Meaning::FinishResync => self.finish_source(env),
+            Meaning::FinishIncomplete => self.finish_incomplete(env),
             Meaning::Adopt { handshake, peer_disk, conn } => {
                 let action = if handshake { Some(self.compare(env, &peer, peer_disk)) } else { None };
                 self.adopt(env, &peer, peer_disk, conn, action);
@@ -264,12 +266,12 @@ impl Node {
         }
     }
 
-    /// RX-21: the last bit is clear, and the end is not under way yet.
+    /// RX-21: no bit is set but those of blocks that failed, and the end is not under way yet.
     pub fn may_finish(&self) -> bool {
         self.state.conn == Conn::SyncTarget
             && self.after.is_empty()
             && !self.finishing
-            && resync_end::is_over(self.state.conn, self.plane.bitmap.weight(), 0, VERSION)
+            && resync_end::is_over(self.state.conn, self.plane.bitmap.weight(), self.plane.resync_failed_bits(), VERSION)
             && self.resync_pending == 0
     }
 
@@ -281,25 +283,28 @@ impl Node {
     }
 
     pub fn finish_target(&mut self, env: &mut Env) {
-        if self.state.conn == Conn::SyncTarget && self.plane.bitmap.weight() == 0 {
-            self.end_resync(env);
+        if self.state.conn == Conn::SyncTarget && self.plane.bitmap.weight() <= self.plane.resync_failed_bits() {
+            self.end_resync(env, self.plane.bitmap.weight());
         }
     }
 
     fn finish_source(&mut self, env: &mut Env) {
-        if self.plane.bitmap.weight() == 0 {
-            self.end_resync(env);
+        if self.plane.bitmap.weight() <= self.plane.resync_failed_bits() {
+            self.end_resync(env, 0);
         }
     }
 
-    fn end_resync(&mut self, env: &mut Env) {
+    fn end_resync(&mut self, env: &mut Env, left: u64) {
         let peer = self.peer_uuids.map(|packet| Uuids::from_array(packet.uuids));
-        let end = resync_end::finish(&self.state, &self.uuids, peer.as_ref(), 0);
+        let end = resync_end::finish(&self.state, &self.uuids, peer.as_ref(), left);
+        self.mark_resync_end(&end);
         self.uuids = end.uuids;
         if let (Some(packet), Some(set)) = (&mut self.peer_uuids, end.peer) {
             packet.uuids = set.to_array();
         }
-        self.effective = self.uuids.current;
+        if end.complete {
+            self.effective = self.uuids.current;
+        }
         self.hard(&env.options, end.request);
     }
 }

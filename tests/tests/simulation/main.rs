@@ -15,6 +15,7 @@
 //! * A disk fails and is given up; a disk fails a write of the peer or one of the application, which may or may not have come about, and
 //!   on-io-error decides; a disk fails a write of metadata, or a read of the application, for the peer's application or for a verify; a disk
 //!   answers nothing, for a while, or until it is named gone and later ends what it had. One at a time, and only while the other is good.
+//! * A disk fails some reads of the source of a resync, or writes of its target, once or a few times; what it holds stays ([`resync_errors`]).
 //! * The administrator promotes, demotes, disconnects, connects, detaches and attaches at any moment, resumes I/O, and pauses a resync and lets it
 //!   go on, as another device of resync-after does.
 //! * The link is congested.
@@ -24,11 +25,11 @@
 //! of the bitmap; in three runs of four the policies after a split brain with none, one and two Primaries, always-asbp, rr-conflict and
 //! on-io-error. The fourth has none of the settings, and neither silence, pauses, cuts within packets, failed writes nor disks that hang. One run of
 //! the other three has fencing, on-no-data-accessible, on-congestion with its thresholds, and failed metadata ([`policies`]). One in five has reads with
-//! read-balancing ([`reads`]), and online verify with start and stop ([`verify`]).
+//! read-balancing ([`reads`]), and online verify with start and stop ([`verify`]), and one in three failed accesses of a resync.
 //!
 //! What need not be survived: the loss of the only good copy, two nodes promoted without knowing of each other and nobody who tells the administrator
 //! (a source that loses power just after it has let the target finish, and goes on alone, is such a node too), a disk that lies about a flush or
-//! gives back other data than was written. Not part of the model: failed reads of a resync, `suspend-io` (`tests/vm`), data damaged on its way;
+//! gives back other data than was written. Not part of the model: `suspend-io` (`tests/vm`), data damaged on its way;
 //! two Primaries have a model of their own (`conflicts`).
 //!
 //! Coverage marks ([`marks`]) show that every fault came about and that every edge of the state vector that these nodes can take was taken.
@@ -57,6 +58,7 @@ mod random;
 mod reads;
 mod receiver;
 mod requests;
+mod resync_errors;
 mod sender;
 mod settings;
 mod verify;
@@ -89,9 +91,14 @@ fn has_reads(seed: u64) -> bool {
     seed % 5 == 2 && has_settings(seed)
 }
 
+/// One run in three of those with settings fails accesses of a resync.
+fn has_resync_errors(seed: u64) -> bool {
+    seed % 3 == 1 && has_settings(seed)
+}
+
 /// The plan that belongs to a seed.
 fn drawn(seed: u64, verbose: bool) -> Plan {
-    Plan { seed, steps: STEPS, duties: ALL_DUTIES, settings: has_settings(seed), policies: has_policies(seed), reads: has_reads(seed), verbose }
+    Plan { seed, steps: STEPS, duties: ALL_DUTIES, settings: has_settings(seed), policies: has_policies(seed), reads: has_reads(seed), resync_errors: has_resync_errors(seed), verbose }
 }
 
 /// Runs a seed; the trace when something did not hold.
@@ -189,8 +196,12 @@ const KEPT_POLICIES: [u64; 12] = [67_627, 15_739, 17_607, 110_531, 95_155, 105_0
 /// The same with reads and verifies: a verify that made an incomplete copy count as good, before and during it; a failed disk whose report was taken
 /// for the end of a verify; blocks read from a disk whose bits were not known yet, or from a
 /// peer that could not write them; a write that a Primary without a disk took for safe at a peer that rebooted while it was frozen;
-/// a report repeated during a verify that was taken for the answer to an attach.
-const KEPT_READS: [u64; 11] = [1137, 857, 3287, 3822, 3142, 582, 7, 637, 241_777, 364_367, 344_047];
+/// a report repeated during a verify that was taken for the answer to an attach; a block read at a peer by protocol A or B whose epoch was not
+/// acknowledged, and whose write was about to fail there.
+const KEPT_READS: [u64; 12] = [1137, 857, 3287, 3822, 3142, 582, 7, 637, 241_777, 364_367, 344_047, 110_357];
+
+/// The same with accesses of a resync that fail: a target whose disk failed, and whose acknowledgement of a block came after the report of that.
+const KEPT_RESYNC_ERRORS: [u64; 4] = [823, 3505, 114_874, 129_106];
 
 #[test]
 fn seeds_that_failed_once_hold() {
@@ -198,8 +209,11 @@ fn seeds_that_failed_once_hold() {
     let reads = KEPT_READS.iter().map(|seed| (*seed, has_settings(*seed), has_policies(*seed), true));
     let kept = KEPT.iter().map(|row| (row.0, row.1, false)).chain(policies).map(|row| (row.0, row.1, row.2, false));
     for (seed, settings, policies, reads) in kept.chain(reads) {
-        let plan = Plan { seed, steps: STEPS, duties: ALL_DUTIES, settings, policies, reads, verbose: false };
+        let plan = Plan { seed, steps: STEPS, duties: ALL_DUTIES, settings, policies, reads, resync_errors: false, verbose: false };
         run(&plan).unwrap_or_else(|trace| panic!("{trace}\nseed {seed}, settings {settings}"));
+    }
+    for seed in KEPT_RESYNC_ERRORS {
+        run(&drawn(seed, false)).unwrap_or_else(|trace| panic!("{trace}\nseed {seed}"));
     }
 }
 
@@ -223,7 +237,7 @@ fn check_marks() {
 fn caught_without(forget: impl Fn(&mut Duties), settings: bool, seeds: std::ops::Range<u64>) -> Option<u64> {
     let mut duties = ALL_DUTIES;
     forget(&mut duties);
-    seeds.into_iter().find(|seed| run(&Plan { seed: *seed, steps: STEPS, duties, settings: settings && has_settings(*seed), policies: settings && has_policies(*seed), reads: false, verbose: false }).is_err())
+    seeds.into_iter().find(|seed| run(&Plan { seed: *seed, steps: STEPS, duties, settings: settings && has_settings(*seed), policies: settings && has_policies(*seed), reads: false, resync_errors: false, verbose: false }).is_err())
 }
 
 /// A duty, how to forget it, whether it takes settings to notice, and seeds to try: a good deal more than it takes.

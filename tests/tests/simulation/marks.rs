@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::sync::Mutex;
 
 /// Every fault of the fault model.
-pub const FAULTS: [&str; 22] = [
+pub const FAULTS: [&str; 24] = [
     "cable cut, what is on its way arrives in part",
     "cable cut, nothing arrives",
     "a node loses power",
@@ -28,6 +28,8 @@ pub const FAULTS: [&str; 22] = [
     "a read of the application fails",
     "a read for the peer fails",
     "a read of a verify fails",
+    "a read for a resync fails",
+    "a write of a resync fails",
     "a disk hangs",
     "a disk that hangs is named gone",
 ];
@@ -53,7 +55,7 @@ pub fn edge(old: &State, new: &State) {
 }
 
 /// What the settings led to, by name; every one of [`crate::settings::OUTCOMES`], [`crate::policies::OUTCOMES`],
-/// [`crate::reads::OUTCOMES`] and [`crate::verify::OUTCOMES`] has to come about.
+/// [`crate::reads::OUTCOMES`], [`crate::verify::OUTCOMES`] and [`crate::resync_errors::OUTCOMES`] has to come about.
 static OUTCOMES: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
 
 /// A setting has decided something.
@@ -64,7 +66,8 @@ pub fn outcome(name: &'static str) {
 /// Outcomes that never came about.
 pub fn missing_outcomes() -> Vec<&'static str> {
     let seen = OUTCOMES.lock().unwrap();
-    crate::settings::OUTCOMES.iter().chain(crate::policies::OUTCOMES).chain(crate::reads::OUTCOMES).chain(crate::verify::OUTCOMES).filter(|name| !seen.contains(*name)).copied().collect()
+    let all = [crate::settings::OUTCOMES, crate::policies::OUTCOMES, crate::reads::OUTCOMES, crate::verify::OUTCOMES, crate::resync_errors::OUTCOMES];
+    all.concat().into_iter().filter(|name| !seen.contains(name)).collect()
 }
 
 /// Faults that never came about.

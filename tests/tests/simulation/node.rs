@@ -58,6 +58,8 @@ pub struct Env {
     pub extra: Random,
     /// Chance of reads.
     pub asks: Random,
+    /// Chance of what fails in a resync.
+    pub flaws: Random,
     pub settings: Settings,
     pub link: Option<Link>,
     pub oracle: Oracle,
@@ -169,6 +171,8 @@ pub struct Node {
     pub stale_bits: bool,
     /// The next access to the disk that ends fails.
     pub error_due: bool,
+    /// So many accesses of a resync that end next fail.
+    pub resync_errors_due: u32,
     /// It is one of the metadata.
     pub metadata_error_due: bool,
     /// An access to the metadata has failed: the disk will be given up, whatever on-io-error says.
@@ -268,6 +272,7 @@ impl Node {
             attached: false,
             stale_bits: false,
             error_due: false,
+            resync_errors_due: 0,
             metadata_error_due: false,
             metadata_failed: false,
             hangs: false,
@@ -430,6 +435,9 @@ impl Node {
         crate::marks::edge(&old, &new);
         self.state = new;
         self.bits_missing = bits_missing(&old, &new, self.bits_missing);
+        if !old.conn.is_resync() && new.conn.is_resync() {
+            self.plane.resync_begins();
+        }
         self.left_behind = report::left_behind(&old, &new, self.left_behind);
         self.verify_changes(&old);
         self.flags = superblock_flags(self.flags, &new, self.crashed_primary);
@@ -580,7 +588,7 @@ impl Node {
     }
 
     /// Metadata that comes next may no longer cover blocks written before.
-    fn settle_data(&mut self, env: &Env) {
+    pub fn settle_data(&mut self, env: &Env) {
         if env.options.duties.flush_data_before_metadata && !self.is_dying() {
             self.disk.flush_data();
         }
@@ -616,7 +624,7 @@ impl Node {
     }
 
     /// Writes the pages that differ from the disk, or only `only`.
-    fn write_pages(&mut self, only: Option<usize>) {
+    pub fn write_pages(&mut self, only: Option<usize>) {
         let mut from = only.unwrap_or(0);
         while let Some(page) = self.plane.bitmap.next_dirty_page(from).filter(|page| only.is_none_or(|only| *page == only)) {
             let mut bytes = [0; 4096];
@@ -625,26 +633,6 @@ impl Node {
             self.write_meta(Disk::block_write(self.layout.bitmap_sector() + page as u64 * 8, &bytes), false);
             from = page + 1;
         }
-    }
-
-    /// Before a transaction: the pages of extents that leave.
-    pub fn write_evicted(&mut self, env: &Env) {
-        self.settle_data(env);
-        let mut position = 0;
-        while let Some(change) = self.plane.log.change(position) {
-            env.oracle.say(format_args!("n{} log slot {}: {} for {}", self.me, change.slot, change.extent, change.leaving as i32));
-            if change.leaving != drbd_core::activity_log::FREE && env.options.duties.store_bitmap_before_eviction {
-                self.write_pages(Some((change.leaving / 32) as usize));
-            }
-            position += 1;
-        }
-    }
-
-    /// The block of the sealed transaction.
-    pub fn transaction(&self) -> Write<Box<Bytes>> {
-        let mut bytes = [0; 4096];
-        drbd_core::md::log_block::encode_transaction(&self.plane.log, &mut bytes);
-        Disk::block_write(self.layout.transaction_sector(self.plane.log.number()), &bytes)
     }
 
     /// HS-29: every bit, also on disk; the flag brackets it.

@@ -3,7 +3,7 @@
 
 use crate::disk::Write;
 use crate::network::Stream;
-use crate::node::{Ack, Env, Io, Item, Node, PeerIo, PeerKind, Receiver};
+use crate::node::{Ack, Env, Io, Node, PeerIo, PeerKind, Receiver};
 use drbd_core::engine::volume_conflict::Register;
 use drbd_core::engine::volume_peer::Begin;
 use drbd_core::epoch::AfterWrite;
@@ -105,7 +105,7 @@ impl Node {
     }
 
     /// The disk has answered.
-    pub fn peer_io_ended(&mut self, env: &mut Env, mut io: PeerIo) {
+    pub fn peer_io_ended(&mut self, env: &mut Env, io: PeerIo) {
         assert!(self.peer_ios.remove(&io.slot).is_some());
         env.oracle.say(format_args!("n{} ended {:?} {}+{} in slot {}", self.me, io.kind, io.sector, io.size_bytes / 512, io.slot));
         match io.kind {
@@ -128,27 +128,10 @@ impl Node {
                 self.write_accounted(&io);
                 self.follow(&end.actions);
             }
-            PeerKind::ResyncWrite => {
-                self.disk.write_data(Self::content_of(&io), false, false);
-                let (_, actions) = self.plane.resync_write_done(io.slot, true);
-                self.acknowledge(Command::RsWriteAck, &io);
-                self.peer_in_work -= 1;
-                self.resync_pending -= 1;
-                self.follow(&actions);
-            }
+            PeerKind::ResyncWrite => self.resync_write_ended(env, &io),
             PeerKind::Read => self.peer_read_ended(io),
             PeerKind::VerifyRead | PeerKind::VerifyCompare => self.verify_read_ended(env, io),
-            PeerKind::ResyncRead => {
-                io.data = self.disk.data.read(io.sector, u64::from(io.size_bytes / 512));
-                let slot = io.slot;
-                if self.receiver == Receiver::Serving {
-                    self.enqueue(Item::Reply(io));
-                } else {
-                    self.peer_in_work -= 1;
-                }
-                let actions = self.plane.resync_read_done(slot);
-                self.follow(&actions);
-            }
+            PeerKind::ResyncRead => self.resync_read_ended(io),
         }
     }
 

@@ -177,7 +177,7 @@ impl Node {
             Command::RecvAck => Acknowledgement::Received,
             Command::WriteAck => Acknowledgement::Written,
             Command::RsWriteAck if !syncer => Acknowledgement::WrittenInSync,
-            Command::NegAck if syncer => return,
+            Command::NegAck if syncer => return self.plane.resync_failed(ack.size_bytes),
             Command::NegAck => Acknowledgement::Failed,
             Command::RsWriteAck => {
                 self.plane.mark_in_sync(ack.sector, ack.size_bytes);

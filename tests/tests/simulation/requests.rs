@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Requests of the application, ends of disk accesses, and the log writer.
 
-use crate::disk::Write;
+use crate::disk::{Bytes, Disk, Write};
 use crate::node::{AppWrite, Env, Io, Node, PeerKind};
 use drbd_core::engine::request::Flags;
 use drbd_core::engine::table::Operation;
@@ -205,6 +205,26 @@ impl Node {
             self.begin_io(Io::Transaction(write));
         }
         self.launch_ready(env);
+    }
+
+    /// Before a transaction: the pages of extents that leave.
+    pub fn write_evicted(&mut self, env: &Env) {
+        self.settle_data(env);
+        let mut position = 0;
+        while let Some(change) = self.plane.log.change(position) {
+            env.oracle.say(format_args!("n{} log slot {}: {} for {}", self.me, change.slot, change.extent, change.leaving as i32));
+            if change.leaving != drbd_core::activity_log::FREE && env.options.duties.store_bitmap_before_eviction {
+                self.write_pages(Some((change.leaving / 32) as usize));
+            }
+            position += 1;
+        }
+    }
+
+    /// The block of the sealed transaction.
+    pub fn transaction(&self) -> Write<Box<Bytes>> {
+        let mut bytes = [0; 4096];
+        drbd_core::md::log_block::encode_transaction(&self.plane.log, &mut bytes);
+        Disk::block_write(self.layout.transaction_sector(self.plane.log.number()), &bytes)
     }
 
     fn launch_ready(&mut self, env: &mut Env) {

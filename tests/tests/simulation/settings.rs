@@ -181,6 +181,7 @@ impl Node {
     /// ER-1: the worker looks at errors.
     pub fn apply_error_policy(&mut self, env: &mut Env) {
         self.error_seen = false;
+        let source = matches!(self.state.conn, Conn::SyncSource | Conn::PausedSyncS);
         let forced = std::mem::take(&mut self.metadata_failed);
         let policy = if forced { OnIoError::Detach } else { env.settings.on_io_error };
         marks::outcome(match policy {
@@ -199,6 +200,9 @@ impl Node {
                 self.release_failed_writes(env);
             }
         } else if self.state.disk > Disk::Failed {
+            if source {
+                marks::outcome("the source gives its disk up during a resync");
+            }
             env.oracle.disk_fails(self.me);
             self.give_up_disk(env);
         } else if self.state.disk != Disk::Failed {
@@ -245,13 +249,13 @@ impl World {
             9 | 10 if self.may_lose_a_disk() => {
                 let at = self.env.more.index(2);
                 let metadata = self.policies && self.env.extra.once_in(2);
+                self.forget_errors();
                 self.nodes[at].error_due = !metadata;
                 self.nodes[at].metadata_error_due = metadata;
-                (self.nodes[1 - at].error_due, self.nodes[1 - at].metadata_error_due) = (false, false);
             }
             11 if self.may_lose_a_disk() => {
                 let at = self.env.more.index(2);
-                self.nodes.iter_mut().for_each(|node| (node.error_due, node.metadata_error_due) = (false, false));
+                self.forget_errors();
                 self.nodes[at].hangs = true;
                 self.say(at, format_args!("disk hangs"));
                 marks::fault("a disk hangs");
@@ -293,8 +297,8 @@ impl World {
         if let Some(link) = &mut self.env.link {
             link.silent = [false; 2];
         }
+        self.forget_errors();
         for node in &mut self.nodes {
-            (node.error_due, node.metadata_error_due) = (false, false);
             node.hangs = false;
             node.policy.fenced_at = 0;
             if node.alive {

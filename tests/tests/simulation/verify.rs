@@ -228,7 +228,7 @@ impl World {
             marks::outcome("a verify begins where the last one ended early");
         }
         if fails {
-            self.nodes.iter_mut().for_each(|node| (node.error_due, node.metadata_error_due) = (false, false));
+            self.forget_errors();
             let at = self.env.asks.index(2);
             self.nodes[at].error_due = true;
         }

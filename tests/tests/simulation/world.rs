@@ -61,6 +61,8 @@ pub struct Plan {
     pub policies: bool,
     /// Draws reads of the application and online verify ([`crate::reads`], [`crate::verify`]), from a fourth one.
     pub reads: bool,
+    /// Draws accesses of a resync that fail ([`crate::resync_errors`]), from a fifth one.
+    pub resync_errors: bool,
     pub verbose: bool,
 }
 
@@ -124,7 +126,8 @@ impl World {
         let nodes = [Node::off(0, disk.clone(), &options), Node::off(1, disk, &options)];
         let mut oracle = Oracle::new(options.protocol, options.ordering != Ordering::Flush);
         oracle.verbose = plan.verbose;
-        let env = Env { random, more, extra, asks, settings, link: None, oracle, options, now: 0 };
+        let flaws = Random::new(plan.seed ^ 0x3333_3333_3333_3333);
+        let env = Env { random, more, extra, asks, flaws, settings, link: None, oracle, options, now: 0 };
         Self { nodes, env, verbose: plan.verbose, policies: plan.policies, calm: false, seen: [Conn::StandAlone; 2], left_at: [0; 2], joined_at: [0; 2], crashes: 0 }
     }
 
@@ -145,6 +148,9 @@ impl World {
             if plan.reads {
                 self.read_device();
                 self.verify_device();
+            }
+            if plan.resync_errors {
+                self.break_resync();
             }
             match self.env.random.below(120) {
                 0 => self.fault(),
@@ -425,7 +431,7 @@ impl World {
         match self.env.random.below(8) {
             // One at a time, and not while a handshake looks at it: a copy that is nowhere can not be kept.
             6 if self.may_lose_a_disk() => {
-                self.nodes.iter_mut().for_each(|node| (node.error_due, node.metadata_error_due) = (false, false));
+                self.forget_errors();
                 self.env.oracle.disk_fails(at);
                 self.nodes[at].give_up_disk(&mut self.env);
                 marks::fault("a disk fails");

@@ -95,6 +95,28 @@ fn balanced(node: &mut Vm, mode: &str) -> Result<(u64, u64)> {
     Ok((after.0 - before.0, after.1 - before.1))
 }
 
+/// A resync of which the source could not read blocks, or the target not write them, ends on both nodes, and the target stays Inconsistent; the
+/// next connection brings the rest (RX-9, RX-10, RX-21, UU-12). The C driver as source would stay SyncSource.
+fn incomplete_resyncs(pair: &mut Pair) -> Result<()> {
+    for round in 1..=2 {
+        for node in [&mut pair.a, &mut pair.b] {
+            option(node, "on-io-error=pass_on")?;
+        }
+        pair.b.ok("drbdadm disconnect r0")?;
+        scribble(&mut pair.a, "/dev/drbd0", 8000, 20)?;
+        break_disk(if round == 1 { &mut pair.a } else { &mut pair.b }, true)?;
+        pair.b.ok("drbdadm connect r0")?;
+        for (node, dstate) in [(&mut pair.a, "UpToDate/Inconsistent"), (&mut pair.b, "Inconsistent/UpToDate")] {
+            node.wait_for(60, "echo $(dmesg | grep -c 'failed blocks')", &round.to_string())?;
+            node.wait_until(60, "drbdadm cstate r0; drbdadm dstate r0", "the end of the resync", |text| text.trim() == format!("Connected\n{dstate}"))?;
+        }
+        break_disk(if round == 1 { &mut pair.a } else { &mut pair.b }, false)?;
+        pair.b.ok("drbdadm disconnect r0 && drbdadm connect r0")?;
+        pair.wait_synced(60)?;
+    }
+    Ok(())
+}
+
 fn broken_disks(name: &str, node1: Driver, node2: Driver) -> Result<()> {
     let mut pair = wrapped(&with_helper(name).drivers(node1, node2))?;
     scribble(&mut pair.a, "/dev/drbd0", 0, 300)?;
@@ -126,6 +148,10 @@ fn broken_disks(name: &str, node1: Driver, node2: Driver) -> Result<()> {
     pair.a.wait_for(20, "drbdadm dstate r0", "Inconsistent/UpToDate")?;
     pair.b.wait_for(20, "drbdadm dstate r0", "UpToDate/Inconsistent")?;
     reattach(&mut pair)?;
+
+    if node1 == Driver::Rust && node2 == Driver::Rust {
+        incomplete_resyncs(&mut pair)?;
+    }
 
     // call-local-io-error: detached, and the helper is told (AC-19)
     option(&mut pair.a, "on-io-error=call-local-io-error")?;

@@ -477,6 +477,33 @@ fn rx_12_a_write_of_the_peer_passes_a_resync_request_and_waits_for_its_answer() 
 }
 
 #[test]
+fn rx_21_blocks_that_failed_are_counted_and_stay_out_of_sync() {
+    let mut plane = unlogged(target());
+    plane.bitmap.set_bits(0, 4);
+    let first = begun(plane.resync_request_begin(0, 2 * BLOCK));
+    let second = begun(plane.resync_request_begin(16, BLOCK));
+    let third = begun(plane.resync_request_begin(24, BLOCK));
+    assert_eq!(plane.resync_write_done(first, false).0, 0, "the source could not read it");
+    begun(plane.resync_write_begin(second));
+    assert_eq!(plane.resync_write_done(second, false).0, 0, "it could not be written here");
+    let _ = plane.resync_request_dropped(third);
+    assert_eq!((plane.resync_failed_bits(), plane.bitmap.weight(), plane.local_references()), (3, 4, 0));
+    plane.resync_begins();
+    assert_eq!(plane.resync_failed_bits(), 0);
+}
+
+#[test]
+fn rx_10_an_answer_of_a_resync_that_is_over_clears_nothing() {
+    let resync = Gate { in_sync_states: true, peer_lacks: true, ..connected() };
+    let mut plane = unlogged(resync);
+    plane.bitmap.set_bits(0, 2);
+    assert_eq!(plane.mark_in_sync(0, BLOCK), 1);
+    // The target's disk has failed, and the block that is acknowledged was written since.
+    let _ = plane.publish(Gate { in_sync_states: false, ..resync });
+    assert_eq!((plane.mark_in_sync(8, BLOCK), plane.bitmap.weight()), (0, 1));
+}
+
+#[test]
 fn a_resync_answer_is_found_by_its_exact_range_or_its_sector_alone() {
     let mut plane = unlogged(target());
     let slot = begun(plane.resync_request_begin(16, 2 * BLOCK));

@@ -77,6 +77,7 @@ pub struct DataPlane<T: Storage> {
     pub(super) failed_writes: u32,
     /// See [`DataPlane::transaction_failed`].
     pub(super) log_broken: bool,
+    pub(super) resync_failed_bits: u64,
 }
 
 /// An application write as it arrives.
@@ -229,6 +230,7 @@ impl<T: Storage> DataPlane<T> {
             missed_write: false,
             failed_writes: 0,
             log_broken: false,
+            resync_failed_bits: 0,
         }
     }
 

@@ -182,10 +182,33 @@ impl<T: Storage> DataPlane<T> {
         self.ranges.find_entry(&self.table, answer.sector, answer.size_bytes, busy).is_some()
     }
 
-    /// Target: a resync write ended. Returns the number of bits that came in sync.
+    /// A resync begins, and nothing of it has failed.
+    pub fn resync_begins(&mut self) {
+        self.resync_failed_bits = 0;
+    }
+
+    /// Blocks of the last resync that could not be read or written, as often as that was tried (RX-21).
+    pub fn resync_failed_bits(&self) -> u64 {
+        self.resync_failed_bits
+    }
+
+    /// A range could not be read for a resync, or written by it, here or at the peer: it stays out of sync (RX-9, RX-10).
+    pub fn resync_failed(&mut self, size_bytes: u32) {
+        self.resync_failed_bits = self.resync_failed_bits.saturating_add(u64::from(size_bytes.div_ceil(4096)));
+    }
+
+    /// Target: a request is given up that was not sent, or that the source will not answer now (P_RS_CANCEL).
+    pub fn resync_request_dropped(&mut self, slot: u32) -> Actions {
+        self.finish(slot)
+    }
+
+    /// Target: a resync write ended, or will never run, as its data could not be read. Returns the number of bits that came in sync.
     pub fn resync_write_done(&mut self, slot: u32, ok: bool) -> (u32, Actions) {
         let entry = self.table.get(slot);
         let cleared = if ok { self.bitmap.clear_range(entry.sector, entry.size_bytes) } else { 0 };
+        if !ok {
+            self.resync_failed(entry.size_bytes);
+        }
         let mut actions = self.finish(slot);
         if entry.flags.has(Flags::WRITING) {
             self.drop_local_reference(&mut actions);
@@ -207,9 +230,14 @@ impl<T: Storage> DataPlane<T> {
         self.ranges.first(&self.table, |entry| entry.sector.saturating_add(u64::from(entry.size_bytes.div_ceil(512))) > sector).is_some()
     }
 
-    /// The peer reports a range as written and in sync (P_RS_WRITE_ACK of a resync, or P_RS_IS_IN_SYNC). Returns bits cleared.
+    /// Source: the peer has a range as it was read here (P_RS_WRITE_ACK of a resync, or an equal checksum). Returns bits cleared: none when the
+    /// resync is over. It may have been overtaken by the report of the peer's disk that failed, and the range been written since.
     pub fn mark_in_sync(&mut self, sector: u64, size_bytes: u32) -> u32 {
-        self.bitmap.clear_range(sector, size_bytes)
+        if self.gate.in_sync_states {
+            self.bitmap.clear_range(sector, size_bytes)
+        } else {
+            0
+        }
     }
 
     /// A range is out of sync (P_OUT_OF_SYNC, a failed write whose request is gone, a verify difference). Returns bits set.

@@ -10,6 +10,8 @@ pub enum Meaning {
     Lost,
     /// The peer has finished the resync: finish it here, if no bits are left.
     FinishResync,
+    /// The peer has ended the resync without blocks that failed, and stays Inconsistent: it ends here too, and the generations stay (UU-12).
+    FinishIncomplete,
     /// The peer has finished the verify.
     FinishVerify,
     /// Nothing more.
@@ -36,6 +38,8 @@ pub struct ReportFacts {
     pub consider_resync: bool,
     /// See [`left_behind`].
     pub left_behind: bool,
+    /// Blocks of the resync that runs have failed, here or at the peer.
+    pub blocks_failed: bool,
 }
 
 /// After a change of the vector: this source was Ahead when its resync began, so there was no exchange of bitmaps, and the peer has not been
@@ -70,6 +74,10 @@ pub fn interpret(own: &State, peer: &State, facts: &ReportFacts) -> Meaning {
         } else if own.conn >= Conn::SyncSource && peer.conn == Conn::Connected {
             return Meaning::FinishResync;
         }
+    }
+    let source = matches!(own.conn, Conn::SyncSource | Conn::PausedSyncS) && !facts.left_behind;
+    if source && facts.blocks_failed && real == Disk::Inconsistent && peer.conn == Conn::Connected {
+        return Meaning::FinishIncomplete;
     }
     let both_current = own.disk == Disk::UpToDate && real == Disk::UpToDate;
     if own.conn == Conn::VerifyT && both_current && peer.conn == Conn::Connected {
@@ -107,6 +115,21 @@ mod tests {
             let expected = Meaning::Adopt { handshake: false, peer_disk: disk, conn: Conn::VerifyT };
             assert_eq!(interpret(&target, &State { disk, ..peer }, &facts), expected);
         }
+    }
+
+    #[test]
+    fn uu_12_a_report_ends_a_resync_of_which_blocks_failed() {
+        let failed = ReportFacts { blocks_failed: true, ..ReportFacts::default() };
+        let source = State { conn: Conn::SyncSource, disk: Disk::UpToDate, pdsk: Disk::Inconsistent, ..State::default() };
+        let done = State { conn: Conn::Connected, disk: Disk::Inconsistent, pdsk: Disk::UpToDate, ..State::default() };
+        let paused = State { conn: Conn::PausedSyncS, ..source };
+        assert_eq!(interpret(&source, &done, &failed), Meaning::FinishIncomplete);
+        assert_eq!(interpret(&paused, &done, &failed), Meaning::FinishIncomplete);
+        // One from before the resync, of which nothing has failed yet, or before the peer knew of it.
+        let goes_on = Meaning::Adopt { handshake: false, peer_disk: Disk::Inconsistent, conn: Conn::SyncSource };
+        assert_eq!(interpret(&source, &done, &ReportFacts::default()), goes_on);
+        assert_eq!(interpret(&source, &done, &ReportFacts { left_behind: true, ..failed }), goes_on);
+        assert_eq!(interpret(&source, &State { conn: Conn::SyncTarget, ..done }, &failed), goes_on);
     }
 
     #[test]

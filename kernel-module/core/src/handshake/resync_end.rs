@@ -18,7 +18,7 @@ pub struct ResyncEnd {
     pub peer: Option<Uuids>,
     /// The change of state: hard.
     pub request: Request,
-    /// Everything is in sync; otherwise some blocks failed.
+    /// Everything is in sync.
     pub complete: bool,
     /// RX-22: helper after-resync-target has to run.
     pub call_after_resync_target: bool,
@@ -32,11 +32,12 @@ pub fn is_over(conn: Conn, dirty_bits: u64, failed_blocks: u64, version: u32) ->
 }
 
 /// Evaluates the end of a resync. `peer` are the generations remembered from the handshake, corrections included. A target that remembers none can not
-/// take over the source's generations; it keeps its own, and the next handshake finds out.
-pub fn finish(own: &State, uuids: &Uuids, peer: Option<&Uuids>, failed_blocks: u64) -> ResyncEnd {
+/// take over the source's generations; it keeps its own, and the next handshake finds out. `left_blocks` are out of sync still, as they failed; one that
+/// failed and was in sync later is none of them.
+pub fn finish(own: &State, uuids: &Uuids, peer: Option<&Uuids>, left_blocks: u64) -> ResyncEnd {
     let target = is_target(own.conn);
     let connected = Request::none().conn(Conn::Connected);
-    if failed_blocks != 0 {
+    if left_blocks != 0 {
         let (disk, pdsk) = if target { (Disk::Inconsistent, Disk::UpToDate) } else { (Disk::UpToDate, Disk::Inconsistent) };
         let request = connected.disk(disk).pdsk(pdsk);
         return ResyncEnd { uuids: *uuids, peer: peer.copied(), request, complete: false, call_after_resync_target: target };

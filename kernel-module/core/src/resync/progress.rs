@@ -12,8 +12,6 @@ const MARK_MS: u64 = 3000;
 pub struct Progress {
     /// Bits at the start; 0: no run.
     pub total_bits: u64,
-    /// Bits that could not be resynced.
-    pub failed_bits: u64,
     started_ms: u64,
     paused_ms: u64,
     marks: [(u64, u64); MARKS],
@@ -49,7 +47,7 @@ pub struct Details {
 impl Progress {
     /// No run.
     pub const fn new() -> Self {
-        Self { total_bits: 0, failed_bits: 0, started_ms: 0, paused_ms: 0, marks: [(0, 0); MARKS], last: 0 }
+        Self { total_bits: 0, started_ms: 0, paused_ms: 0, marks: [(0, 0); MARKS], last: 0 }
     }
 
     /// A run starts with `bits`.
