@@ -572,6 +572,7 @@ impl World {
             for node in &self.nodes {
                 let stuck = node.plane.in_flight() > 0 || !node.waiting.is_empty() || !node.waiting_reads.is_empty();
                 assert!(!stuck, "node {}: {} requests stuck, {} wait", node.me, node.plane.in_flight(), node.waiting.len() + node.waiting_reads.len());
+                assert!(!node.state.conn.is_resync(), "node {}: {} for ever", node.me, node.state.conn);
             }
             if self.is_healed() {
                 return self.check_healed();
