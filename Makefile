@@ -92,7 +92,7 @@ test-cluster: tools ## Pacemaker with MariaDB, and the tutorials, on two complet
 test-sim: ## the simulation with SEEDS (100000) histories
 	@SIMULATION_SEEDS=$(or $(SEEDS),100000) nice cargo test -p drbd-tests --test simulation -- --nocapture no_history
 
-soak: ## the simulation with a million histories (an hour on four idle processors)
+soak: ## the simulation with a million histories (half an hour of processor time)
 	@$(MAKE) test-sim SEEDS=1000000
 
 torture: all ## random I/O under faults for MINUTES (10): PAIRING=rust-rust|rust-c|c-rust, SEED, KERNEL=debug|kasan
