@@ -15,7 +15,8 @@
 //! * A disk fails and is given up; a disk fails a write of the peer or one of the application, which may or may not have come about, and
 //!   on-io-error decides; a disk fails a write of metadata, or a read of the application, for the peer's application or for a verify; a disk
 //!   answers nothing, for a while, or until it is named gone and later ends what it had. One at a time, and only while the other is good.
-//! * A disk fails some reads of the source of a resync, or writes of its target, once or a few times; what it holds stays ([`resync_errors`]).
+//! * A disk fails some reads of the source of a resync, or writes of its target, once or a few times; what it holds stays. The disk of the target
+//!   fails, or hangs ([`resync_errors`]).
 //! * The administrator promotes, demotes, disconnects, connects, detaches and attaches at any moment, resumes I/O, and pauses a resync and lets it
 //!   go on, as another device of resync-after does.
 //! * The link is congested.
@@ -25,7 +26,7 @@
 //! of the bitmap; in three runs of four the policies after a split brain with none, one and two Primaries, always-asbp, rr-conflict and
 //! on-io-error. The fourth has none of the settings, and neither silence, pauses, cuts within packets, failed writes nor disks that hang. One run of
 //! the other three has fencing, on-no-data-accessible, on-congestion with its thresholds, and failed metadata ([`policies`]). One in five has reads with
-//! read-balancing ([`reads`]), and online verify with start and stop ([`verify`]), and one in three failed accesses of a resync.
+//! read-balancing ([`reads`]), and online verify with start and stop ([`verify`]), and one in three errors of a resync.
 //!
 //! What need not be survived: the loss of the only good copy, two nodes promoted without knowing of each other and nobody who tells the administrator
 //! (a source that loses power just after it has let the target finish, and goes on alone, is such a node too), a disk that lies about a flush or

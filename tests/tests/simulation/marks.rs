@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::sync::Mutex;
 
 /// Every fault of the fault model.
-pub const FAULTS: [&str; 24] = [
+pub const FAULTS: [&str; 26] = [
     "cable cut, what is on its way arrives in part",
     "cable cut, nothing arrives",
     "a node loses power",
@@ -30,6 +30,8 @@ pub const FAULTS: [&str; 24] = [
     "a read of a verify fails",
     "a read for a resync fails",
     "a write of a resync fails",
+    "the disk of a target fails",
+    "the disk of a target hangs",
     "a disk hangs",
     "a disk that hangs is named gone",
 ];

@@ -76,7 +76,7 @@ impl Node {
 }
 
 impl World {
-    /// Some accesses of the resync that runs are to fail, on one node at a time.
+    /// Some accesses of the resync that runs are to fail, on one node at a time, or the disk of its target.
     pub fn break_resync(&mut self) {
         if !self.env.flaws.once_in(30) {
             return;
@@ -88,7 +88,20 @@ impl World {
             return;
         }
         self.forget_errors();
-        self.nodes[at].resync_errors_due = times;
+        let target = matches!(self.nodes[at].state.conn, Conn::SyncTarget | Conn::PausedSyncT);
+        match self.env.flaws.below(8) {
+            0 if target => {
+                marks::fault("the disk of a target fails");
+                self.env.oracle.disk_fails(at);
+                self.nodes[at].give_up_disk(&mut self.env);
+                self.watch(at);
+            }
+            1 if target => {
+                marks::fault("the disk of a target hangs");
+                self.nodes[at].hangs = true;
+            }
+            _ => self.nodes[at].resync_errors_due = times,
+        }
     }
 
     /// No access is to fail.

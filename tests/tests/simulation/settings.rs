@@ -273,7 +273,9 @@ impl World {
     /// It answers again, or it is named gone first.
     fn end_hang(&mut self, at: usize) {
         let (node, env) = (&mut self.nodes[at], &mut self.env);
-        let alone_good = node.state.pdsk != Disk::UpToDate || node.state.conn != Conn::Connected || !self.nodes[1 - at].alive;
+        let target = self.resync_errors && matches!(node.state.conn, Conn::SyncTarget | Conn::PausedSyncT);
+        let connected = target || node.state.conn == Conn::Connected;
+        let alone_good = node.state.pdsk != Disk::UpToDate || !connected || !self.nodes[1 - at].alive;
         let node = &mut self.nodes[at];
         if node.given_up || alone_good || env.more.once_in(3) {
             node.hangs = false;

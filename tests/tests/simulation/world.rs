@@ -73,6 +73,7 @@ pub struct World {
     verbose: bool,
     /// As the plan says.
     pub policies: bool,
+    pub resync_errors: bool,
     /// No more faults.
     pub calm: bool,
     /// Connection state of each node after the last step.
@@ -128,7 +129,7 @@ impl World {
         oracle.verbose = plan.verbose;
         let flaws = Random::new(plan.seed ^ 0x3333_3333_3333_3333);
         let env = Env { random, more, extra, asks, flaws, settings, link: None, oracle, options, now: 0 };
-        Self { nodes, env, verbose: plan.verbose, policies: plan.policies, calm: false, seen: [Conn::StandAlone; 2], left_at: [0; 2], joined_at: [0; 2], crashes: 0 }
+        Self { nodes, env, verbose: plan.verbose, policies: plan.policies, resync_errors: plan.resync_errors, calm: false, seen: [Conn::StandAlone; 2], left_at: [0; 2], joined_at: [0; 2], crashes: 0 }
     }
 
     /// Runs to the end; panics when something does not hold.
