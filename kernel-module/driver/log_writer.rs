@@ -43,7 +43,7 @@ impl WorkItem<1> for Device {
             }
             drop(one_at_a_time);
             device.launch_ready();
-            if !changes {
+            if !changes && !device.plane.lock().core.has_unlogged() {
                 break;
             }
         }

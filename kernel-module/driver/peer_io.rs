@@ -243,17 +243,19 @@ fn account_write(device: &Arc<Device>, io: &Io<PeerIo>) {
 
 fn resync_write_ended(device: &Arc<Device>, io: &Io<PeerIo>, ok: bool) {
     let slot = io.slot.load(Relaxed);
-    let (_, actions) = {
+    let connection = &device.resource.connection;
+    let (actions, answered) = {
         let mut plane = device.plane.lock();
         let held = plane.take_peer(slot);
-        let done = plane.core.resync_write_done(slot, ok);
+        let (in_sync, actions) = plane.core.resync_write_done(slot, ok);
+        let command = if in_sync { Command::RsWriteAck } else { Command::NegAck }; // RX-10
+        // With the lock held: it leaves before a newer write of the range can be refused.
+        let answered = connection.answer(device, io.generation, Some(io.ack(command)));
         drop(plane);
         drop(held);
-        done
+        (actions, answered)
     };
-    let connection = &device.resource.connection;
-    let command = if ok { Command::RsWriteAck } else { Command::NegAck }; // RX-10
-    if connection.answer(device, io.generation, Some(io.ack(command))) {
+    if answered {
         connection.acks_waiting(&device.resource);
     }
     if device.settled() {

@@ -115,6 +115,7 @@ impl Node {
         self.crashed_primary = attach::crashed_primary(found.flags, false);
         // Numbers start at 0, and so does the ring: a first transaction that is torn has to be at position 0 (metadata.md 6.4).
         self.plane.log = ActivityLog::new(LogSlots::new(env.options.log_slots));
+        self.plane.forget_log_references();
         self.plane.bitmap = Bitmap::new(Pages::new(PAGES), SECTORS);
         if attach::sets_all_bits(found.flags, self.crashed_primary) {
             self.set_all_bits(env);

@@ -240,7 +240,8 @@ impl Oracle {
     pub fn read_ended(&self, node: usize, range: std::ops::Range<u64>, data: &[(u64, u64)], submitted: u64, counts: [bool; 2]) {
         for sector in range {
             let Some(tags) = self.by_sector.get(&sector) else { continue };
-            let held = |write: &Entry| (0..2).any(|at| counts[at] && write.must[at]);
+            // What the loser of a split brain has to let go counts nowhere, whoever is asked (SB-5, HS-23).
+            let held = |write: &Entry| (0..2).any(|at| counts[at] && !self.discarded[at] && write.must[at]);
             let known = tags.iter().filter(|tag| self.lineage[node].contains(tag)).map(|tag| self.get(*tag));
             let before = known.filter(|write| write.acked && write.ended < Some(submitted) && held(write));
             let Some(newest) = before.max_by_key(|write| write.submitted) else { continue };

@@ -231,7 +231,10 @@ impl Node {
         loop {
             let (order, closed) = (&mut self.order, self.closed_epoch);
             match self.plane.take_launchable(env.now as u32, || Self::stamp(order, closed)) {
-                None => break,
+                None => {
+                    self.log_kicked |= self.plane.has_unlogged();
+                    break;
+                }
                 Some(Launched::Application(launch)) => self.start(env, launch),
                 Some(Launched::Peer(slot)) => {
                     let io = self.peer_ios[&slot].clone();

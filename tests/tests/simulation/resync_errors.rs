@@ -53,8 +53,8 @@ impl Node {
         if !fails || env.flaws.once_in(2) {
             self.disk.write_data(Self::content_of(io), false, false);
         }
-        let (_, actions) = self.plane.resync_write_done(io.slot, !fails);
-        self.acknowledge(if fails { Command::NegAck } else { Command::RsWriteAck }, io);
+        let (in_sync, actions) = self.plane.resync_write_done(io.slot, !fails);
+        self.acknowledge(if in_sync { Command::RsWriteAck } else { Command::NegAck }, io);
         self.peer_in_work -= 1;
         self.resync_pending -= 1;
         self.follow(&actions);

@@ -6,6 +6,7 @@ use super::table::Operation;
 use super::tests::*;
 use super::volume::*;
 use super::volume_log::Launched;
+use super::volume_peer::Begin;
 use super::volume_read::ReadBalancing;
 use crate::engine::request::Flags;
 use crate::state::Thaw;
@@ -394,4 +395,49 @@ fn ep_8_a_request_admitted_without_a_disk_is_missing_on_one_that_came_since() {
     assert_eq!(plane.bitmap.weight(), 1, "a bitmap that is sent now shows it");
     let _ = thaw(&mut plane, Thaw::Resend);
     assert_eq!((plane.bitmap.weight(), plane.peek_send().is_some()), (1, true));
+}
+
+#[test]
+fn a_write_reported_in_sync_clears_nothing_after_its_connection() {
+    let mut plane = unlogged(Gate { in_sync_states: true, want_write_ack: true, ..connected() });
+    plane.bitmap.set_bits(0, 1);
+    let launch = go(admit(&mut plane, 0, BLOCK));
+    let (slot, entry) = plane.begin_send(7).unwrap();
+    let _ = plane.sent(slot, true);
+    let _ = plane.acknowledged(entry.id, 0, Acknowledgement::WrittenInSync).unwrap();
+    let _ = plane.take_acknowledged_epoch(7).unwrap().unwrap();
+    // Only the disk here is slow; when it ends, the bits may be those of the next connection.
+    assert!(plane.take_lost().is_none());
+    assert_eq!(plane.local_done(launch.slot, true).complete, Some(true));
+    assert_eq!(plane.bitmap.weight(), 1);
+}
+
+#[test]
+fn an_answer_to_a_resync_for_a_disk_that_was_given_up_is_not_written_to_the_next_one() {
+    let target = Gate { local_up_to_date: false, in_sync_states: true, ..connected() };
+    let mut plane = unlogged(target);
+    plane.bitmap.set_bits(0, 1);
+    let Begin::Go(slot) = plane.resync_request_begin(0, BLOCK) else { panic!() };
+    let _ = plane.publish(Gate { local: false, in_sync_states: false, ..target });
+    let _ = plane.publish(target);
+    assert_eq!(plane.find_resync_request(0, BLOCK), Some(slot), "the answer comes late");
+    assert_eq!(plane.resync_write_begin(slot), Begin::NoDisk);
+    assert!(!plane.resync_write_done(slot, false).0);
+    assert_eq!((plane.bitmap.weight(), plane.resync_failed_bits(), plane.local_references()), (1, 0, 0));
+}
+
+#[test]
+fn al_1_a_write_that_waited_while_its_disk_was_replaced_passes_the_new_log() {
+    let gate = Gate { log_activity: true, ..connected() };
+    let mut plane = plane(16, 4, gate);
+    let Admit::LogWait(slot) = admit(&mut plane, 8, BLOCK) else { panic!() };
+    // Suspended meanwhile, so it does not leave for the peer alone.
+    let _ = plane.publish(Gate { open: false, local: false, ..gate });
+    assert!(!plane.collect_transaction() && plane.take_launchable(0, Stamp::default).is_none());
+    plane.forget_log_references();
+    let _ = plane.publish(gate);
+    assert!(plane.take_launchable(0, Stamp::default).is_none() && plane.has_unlogged());
+    assert!(plane.collect_transaction() && plane.log.seal() && !plane.has_unlogged());
+    plane.transaction_committed();
+    assert!(matches!(plane.take_launchable(0, Stamp::default), Some(Launched::Application(launch)) if launch.slot == slot && launch.local));
 }

@@ -81,6 +81,9 @@ flags! {
     OVERWRITTEN = 29;
     /// Its epoch had a conflict in it, and may never be acknowledged (wire 19.6).
     UNAWAITED = 30;
+    /// A request of a resync for a disk that was given up since: its answer is not to be written. A bit of its own is not needed, as no write of the
+    /// application is one.
+    ABANDONED = 30;
     /// The local disk has failed it, and the superblock does not say so yet.
     LOCAL_FAILED = 31;
 }

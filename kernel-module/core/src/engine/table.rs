@@ -255,6 +255,18 @@ impl<S: AsRef<[Entry]> + AsMut<[Entry]>> Table<S> {
         count
     }
 
+    /// Some slot on a queue is such a one.
+    pub fn any(&self, queue: &Queue, wanted: impl Fn(&Entry) -> bool) -> bool {
+        let mut slot = queue.head;
+        while let Some(entry) = self.peek(slot) {
+            if wanted(entry) {
+                return true;
+            }
+            slot = entry.next;
+        }
+        false
+    }
+
     /// Puts all of `first` before what is on `queue`.
     pub fn put_before(&mut self, first: Queue, queue: &mut Queue) {
         if first.is_empty() {

@@ -265,7 +265,11 @@ impl<T: Storage> DataPlane<T> {
         let opened = gate.open && !self.gate.open;
         self.peer_missed &= !gate.remote_read || self.gate.remote_read;
         self.missed_write &= !gate.local_up_to_date || self.gate.local_up_to_date;
+        let given_up = self.gate.local && !gate.local;
         self.gate = gate;
+        if given_up {
+            self.abandon_resync();
+        }
         if !gate.local && core::mem::take(&mut self.log_broken) {
             self.transaction_committed();
         }
@@ -558,7 +562,13 @@ impl<T: Storage> DataPlane<T> {
             Some(slot) => slot,
             None => match self.table.pop_log(&mut self.read_log).or_else(|| self.table.pop_log(&mut self.postponed)) {
                 Some(slot) => slot,
-                None => self.table.pop(&mut self.send_queue)?,
+                None => match self.table.pop(&mut self.send_queue) {
+                    Some(slot) => slot,
+                    None => {
+                        self.forget_in_sync();
+                        return None;
+                    }
+                },
             },
         };
         self.count_at_peer(slot, false);

@@ -109,7 +109,7 @@ impl<T: Storage> DataPlane<T> {
         self.unlaunched += 1;
     }
 
-    /// A new disk with a new activity log: references on extents of the old one are void.
+    /// A new disk with a new activity log: references on extents of the old one are void. What has not started takes new ones first.
     pub fn forget_log_references(&mut self) {
         for slot in 0..self.table.capacity() {
             let flags = self.table.get(slot).flags;

@@ -75,6 +75,17 @@ impl<T: Storage> DataPlane<T> {
         self.missed_write || (self.failed_writes > 0 && (0..self.table.capacity()).any(failed))
     }
 
+    /// The connection is gone. A write that the peer has reported as in sync, and the disk here is slow with, clears no bit when it ends: by then
+    /// the bits may be those of another resync, with newer data of the peer in that range.
+    pub(super) fn forget_in_sync(&mut self) {
+        for slot in 0..self.table.capacity() {
+            let flags = self.table.get(slot).flags;
+            if flags.has(Flags::PEER_IN_SYNC) {
+                self.set_flags(slot, flags.without(Flags::PEER_IN_SYNC));
+            }
+        }
+    }
+
     /// The peer said that its disk could not do a write of this node, and has not become UpToDate again since: if contact to that disk is
     /// lost, a new generation has to begin whoever is Primary then, or the next handshake takes both copies for equal.
     pub fn peer_missed_write(&self) -> bool {

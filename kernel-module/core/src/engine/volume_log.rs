@@ -7,7 +7,7 @@
 //! queue up for the next transaction.
 
 use super::request::Flags;
-use super::table::{Operation, Queue};
+use super::table::{Entry, Operation, Queue};
 use super::volume::{DataPlane, Launch, Stamp, Storage};
 use crate::activity_log::Begin;
 
@@ -74,6 +74,7 @@ impl<T: Storage> DataPlane<T> {
             }
             return false;
         }
+        self.send_back_unlogged();
         while let Some(slot) = self.log_waiting.front() {
             let entry = self.table.get(slot);
             let Some(pending) = self.take_extents(entry.sector, entry.size_bytes) else { break };
@@ -83,6 +84,28 @@ impl<T: Storage> DataPlane<T> {
             self.table.push(queue, slot);
         }
         self.log.has_changes()
+    }
+
+    /// A write that has passed a log which was off, or is gone with its disk, and would start on a disk whose log counts.
+    fn is_unlogged(&self, entry: &Entry) -> bool {
+        let gate = &self.gate;
+        let counts = entry.operation != Operation::PeerWrite || gate.log_peer_writes || gate.log_until_stored;
+        counts && gate.local && gate.log_activity && !entry.flags.has(Flags::LOG_HELD)
+    }
+
+    /// Writes have to pass the log once more: the log writer makes another turn.
+    pub fn has_unlogged(&self) -> bool {
+        self.table.any(&self.launchable, |entry| self.is_unlogged(entry))
+    }
+
+    fn send_back_unlogged(&mut self) {
+        let (mut unlogged, mut others) = (Queue::new(), Queue::new());
+        while let Some(slot) = self.table.pop(&mut self.launchable) {
+            let queue = if self.is_unlogged(&self.table.get(slot)) { &mut unlogged } else { &mut others };
+            self.table.push(queue, slot);
+        }
+        self.table.put_before(others, &mut self.launchable);
+        self.table.put_before(unlogged, &mut self.log_waiting);
     }
 
     /// References on all extents of a range, or on none. `Some(true)`: some of them are part of the pending transaction.
@@ -132,7 +155,8 @@ impl<T: Storage> DataPlane<T> {
         let mut found = None;
         while let Some(slot) = self.table.pop(&mut self.launchable) {
             let entry = self.table.get(slot);
-            if entry.operation == Operation::PeerWrite || (self.gate.open && !self.meets_peer_write(&entry)) {
+            let free = entry.operation == Operation::PeerWrite || (self.gate.open && !self.meets_peer_write(&entry));
+            if free && !self.is_unlogged(&entry) {
                 found = Some((slot, entry.operation));
                 break;
             }

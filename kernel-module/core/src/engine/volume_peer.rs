@@ -156,7 +156,7 @@ impl<T: Storage> DataPlane<T> {
     /// Target: the data of a request has arrived; may it be written now? From here on later writes of the peer wait for it, and
     /// [`Self::take_unanswered_resync_request`] leaves it to the caller.
     pub fn resync_write_begin(&mut self, slot: u32) -> Begin {
-        if !self.gate.local {
+        if !self.gate.local || self.table.get(slot).flags.has(Flags::ABANDONED) {
             return Begin::NoDisk;
         }
         if !self.table.get(slot).flags.has(Flags::ARRIVED) {
@@ -202,18 +202,33 @@ impl<T: Storage> DataPlane<T> {
         self.finish(slot)
     }
 
-    /// Target: a resync write ended, or will never run, as its data could not be read. Returns the number of bits that came in sync.
-    pub fn resync_write_done(&mut self, slot: u32, ok: bool) -> (u32, Actions) {
+    /// Target: a resync write ended, or will never run, as its data could not be read. Says whether the range is in sync now, for its
+    /// acknowledgement. On a disk that has been given up since the request it is not: newer writes of the range may have been refused already, or
+    /// made by the peer alone, and the peer would take the older data for them.
+    pub fn resync_write_done(&mut self, slot: u32, ok: bool) -> (bool, Actions) {
         let entry = self.table.get(slot);
-        let cleared = if ok { self.bitmap.clear_range(entry.sector, entry.size_bytes) } else { 0 };
-        if !ok {
+        let abandoned = entry.flags.has(Flags::ABANDONED);
+        let in_sync = ok && !abandoned;
+        if in_sync {
+            self.bitmap.clear_range(entry.sector, entry.size_bytes);
+        } else if !abandoned {
             self.resync_failed(entry.size_bytes);
         }
         let mut actions = self.finish(slot);
         if entry.flags.has(Flags::WRITING) {
             self.drop_local_reference(&mut actions);
         }
-        (cleared, actions)
+        (in_sync, actions)
+    }
+
+    /// The disk here is being given up: what was asked for to be written to it is too old for the next one.
+    pub(super) fn abandon_resync(&mut self) {
+        for slot in 0..self.table.capacity() {
+            let entry = self.table.get(slot);
+            if entry.operation == Operation::ResyncWrite {
+                self.set_flags(slot, entry.flags.with(Flags::ABANDONED));
+            }
+        }
     }
 
     /// Forgets every resync request that has no answer yet (connection lost, resync ended). Returns one slot; the caller
