@@ -154,12 +154,13 @@ fn dispatch(resource: &Arc<Resource>, command: Command, volume: u16, body: &[u8]
     }
 }
 
-/// A target asks once more before it ends a resync (TO-4). If the connection is lost before it reports the end, nobody knows whether it did.
+/// A peer asks once more before it ends a resync or verify (TO-4). If the connection is lost before it reports the end, nobody knows whether it did.
 fn note_possible_ends(resource: &Arc<Resource>) {
     let mut control = resource.control.lock();
-    for volume in control.volumes.iter_mut().filter(|volume| matches!(volume.state.conn, Conn::SyncSource | Conn::PausedSyncS)) {
+    for volume in control.volumes.iter_mut() {
         volume.left_behind = false;
-        volume.may_be_finished |= volume.device.plane.lock().core.bitmap.weight() == 0;
+        let source = matches!(volume.state.conn, Conn::SyncSource | Conn::PausedSyncS);
+        volume.may_be_finished |= source && volume.device.plane.lock().core.bitmap.weight() == 0;
     }
 }
 

@@ -270,7 +270,12 @@ impl World {
             Step::Request => node.request_blocks(env),
             Step::Finish => node.begin_finish(env),
             Step::Verify => node.verify_blocks(env),
-            Step::EndVerify => node.end_verify(env),
+            Step::EndVerify => {
+                node.end_verify(env);
+                // It has had an answer to a ping before; that is all the ping is for.
+                let peer = &mut self.nodes[1 - at];
+                peer.left_behind &= peer.state.conn != Conn::VerifyT;
+            }
             Step::Settle => node.settle_lost(env),
             Step::Reconnect => node.reconnect(env),
             Step::NoticeLoss => node.lose(env, Conn::BrokenPipe),

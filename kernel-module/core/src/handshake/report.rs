@@ -43,11 +43,16 @@ pub struct ReportFacts {
 }
 
 /// After a change of the vector: this source was Ahead when its resync began, so there was no exchange of bitmaps, and the peer has not been
-/// heard of since (CG-3). A report that it sent before it learnt that it was left behind may still come, and looks like the end of the resync.
+/// heard of since (CG-3). A report that it sent before it learnt that it was left behind may still come, and looks like the end of the resync. So
+/// does one that it sent before the verify which it began looks like the end of that.
 ///
-/// `before` is the fact before the change. A ping ends it, for a target sends one before it ends a resync (RX-22).
+/// `before` is the fact before the change. A ping ends it, for a peer sends one before it ends a resync or verify (RX-22).
 pub fn left_behind(old: &State, new: &State, before: bool) -> bool {
-    matches!(new.conn, Conn::SyncSource | Conn::PausedSyncS) && (before || old.conn == Conn::Ahead)
+    match new.conn {
+        Conn::SyncSource | Conn::PausedSyncS => before || old.conn == Conn::Ahead,
+        Conn::VerifyT => before || old.conn != Conn::VerifyT,
+        _ => false,
+    }
 }
 
 /// The peer's disk as it counts: Negotiating is read from the UUID flag.
@@ -80,7 +85,7 @@ pub fn interpret(own: &State, peer: &State, facts: &ReportFacts) -> Meaning {
         return Meaning::FinishIncomplete;
     }
     let both_current = own.disk == Disk::UpToDate && real == Disk::UpToDate;
-    if own.conn == Conn::VerifyT && both_current && peer.conn == Conn::Connected {
+    if own.conn == Conn::VerifyT && both_current && peer.conn == Conn::Connected && !facts.left_behind {
         return Meaning::FinishVerify;
     }
     if own.pdsk == Disk::UpToDate && real == Disk::Inconsistent && own.conn == Conn::Connected && peer.conn > Conn::SyncSource {
@@ -111,6 +116,10 @@ mod tests {
         let target = State { conn: Conn::VerifyT, disk: Disk::UpToDate, pdsk: Disk::UpToDate, ..State::default() };
         let peer = State { conn: Conn::Connected, ..target };
         assert_eq!(interpret(&target, &peer, &facts), Meaning::FinishVerify);
+        // One from before the verify.
+        let early = ReportFacts { left_behind: left_behind(&peer, &target, false), ..facts };
+        assert!(early.left_behind && left_behind(&target, &target, true) && !left_behind(&target, &target, false));
+        assert_eq!(interpret(&target, &peer, &early), Meaning::Adopt { handshake: false, peer_disk: Disk::UpToDate, conn: Conn::VerifyT });
         for disk in [Disk::Failed, Disk::Diskless, Disk::Inconsistent] {
             let expected = Meaning::Adopt { handshake: false, peer_disk: disk, conn: Conn::VerifyT };
             assert_eq!(interpret(&target, &State { disk, ..peer }, &facts), expected);
