@@ -83,10 +83,16 @@ fn verify(name: &str, node1: Driver, node2: Driver) -> Result<()> {
         forget(node)?;
     }
     pair.a.ok("drbdadm verify r0")?;
-    for node in [&mut pair.a, &mut pair.b] {
+    let damaged = [(800, 824), (40000, 40008), (128_000, 128_008)];
+    for (node, driver) in [(&mut pair.a, node1), (&mut pair.b, node2)] {
         let text = verified(node)?;
-        // neighbours are joined into one line when their answers come in order, which nothing promises
-        ensure!(reported(&text) == [(800, 824), (40000, 40008), (128_000, 128_008)], "{text}");
+        // Neighbours are joined into one line when their answers come in order, which nothing promises; when they do not, the C driver
+        // names the last ones alone.
+        let named = reported(&text);
+        let within = |part: &(u64, u64), whole: &(u64, u64)| whole.0 <= part.0 && part.1 <= whole.1;
+        let all_within = named.iter().all(|part| damaged.iter().any(|whole| within(part, whole)));
+        let each_named = damaged.iter().all(|whole| named.iter().any(|part| within(part, whole)));
+        ensure!(named == damaged || (driver == Driver::C && all_within && each_named), "{text}");
         ensure!(text.contains("Online verify found 5 4k block out of sync!"), "{text}");
         ensure!(node.ok("cat /proc/drbd")?.contains("oos:20"));
         node.wait_for(10, "cat /tmp/helper", "out-of-sync minor-0")?;

@@ -61,13 +61,13 @@ impl Lane<'_> {
         .write(image)
     }
 
-    /// Resource, minor, disk, role: everything before connecting.
+    /// Resource, minor, disk, role: everything before connecting. The metadata was just written, its log is empty.
     pub fn set_up(&self, node: usize) -> String {
         let (number, own) = (self.number, &self.case[super::NODES[node]]);
         let resource_options = self.options(node, "res_opts");
         let mut script = format!("drbdsetup-84 new-resource r{number} {resource_options}; drbdsetup-84 new-minor r{number} {number} 0\n");
         if own["attach"] == true {
-            script += &self.attach(node);
+            script += &self.attach_clean(node);
         }
         if own["role"] == "Primary" {
             script += &format!("drbdsetup-84 primary {number}\n");
@@ -80,9 +80,13 @@ impl Lane<'_> {
 
     /// As drbdadm does it: the log of the last run is applied first.
     pub fn attach(&self, node: usize) -> String {
+        format!("drbdmeta {} v08 {} internal apply-al; {}", self.number, self.disk(), self.attach_clean(node))
+    }
+
+    fn attach_clean(&self, node: usize) -> String {
         let rate = self.case[super::NODES[node]]["resync_rate"].as_u64().unwrap_or(1);
         let (number, disk, options) = (self.number, self.disk(), self.options(node, "disk_opts"));
-        format!("drbdmeta {number} v08 {disk} internal apply-al; drbdsetup-84 attach {number} {disk} {disk} internal --c-plan-ahead 0 --resync-rate {rate} {options}\n")
+        format!("drbdsetup-84 attach {number} {disk} {disk} internal --c-plan-ahead 0 --resync-rate {rate} {options}\n")
     }
 
     pub fn connect(&self, node: usize) -> String {
@@ -132,24 +136,29 @@ impl Lane<'_> {
         format!("rm -f /tmp/helpers-minor-{number}; echo matrix-clear drbd{number}: > /dev/kmsg\n")
     }
 
-    /// Prints everything the report is made of.
-    pub fn query(&self) -> String {
-        let number = self.number;
-        format!(
-            "echo '== proc'; grep -A1 '^ *{number}: ' /proc/drbd; echo '== gi'; drbdsetup-84 get-gi {number} 2>/dev/null; \
-             echo '== helpers'; cat /tmp/helpers-minor-{number} 2>/dev/null; \
-             echo '== log'; dmesg | grep -E 'drbd{number}: .*(uuid_compare|matrix-clear)|matrix-clear drbd{number}:'\n"
-        )
-    }
-
     /// Ends the case.
     pub fn tear_down(&self, node: usize) -> String {
         let number = self.number;
         let (local, remote) = self.endpoints(node);
+        let held = if self.case[super::NODES[node]]["hold_open"] == true { format!("kill $(cat /tmp/holder-{number})\n") } else { String::new() };
         format!(
-            "[ -f /tmp/holder-{number} ] && kill $(cat /tmp/holder-{number}); rm -f /tmp/holder-{number} /tmp/helpers-minor-{number}\n\
-             drbdsetup-84 disconnect --force {local} {remote} 2>/dev/null\n\
+            "{held}drbdsetup-84 disconnect --force {local} {remote} 2>/dev/null\n\
              drbdsetup-84 down r{number} 2>/dev/null || {{ drbdsetup-84 secondary {number}; drbdsetup-84 detach --force {number}; drbdsetup-84 down r{number}; }}\n"
         )
     }
+}
+
+/// Before a batch: nothing of the one before is left in the kernel's log or among the notes of the helpers.
+pub const CLEAR: &str = "dmesg -c > /dev/null; rm -f /tmp/helpers-minor-* /tmp/holder-*\n";
+
+/// Prints what the reports of a batch of `lanes` are made of. A program takes its milliseconds to start, so one serves all where it can.
+pub fn query(lanes: usize) -> String {
+    let mut script = "echo '== proc'; cat /proc/drbd; echo '== log'; dmesg | grep -E 'uuid_compare|matrix-clear'\n".to_string();
+    for number in 0..lanes {
+        script += &format!(
+            "echo '== gi {number}'; drbdsetup-84 get-gi {number} 2>/dev/null; echo '== helpers {number}'\n\
+             [ -f /tmp/helpers-minor-{number} ] && while read -r name; do echo $name; done < /tmp/helpers-minor-{number}\n"
+        );
+    }
+    script
 }

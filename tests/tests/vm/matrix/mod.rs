@@ -90,7 +90,7 @@ impl Nodes {
             if since.elapsed() > Duration::from_millis(1200) || Instant::now() > limit {
                 return Ok(());
             }
-            std::thread::sleep(Duration::from_millis(300));
+            std::thread::sleep(Duration::from_millis(500));
         }
     }
 }
@@ -118,19 +118,17 @@ fn play(name: &str, node1: Driver, node2: Driver) -> Result<()> {
     let mut wrong = Vec::new();
     for batch in beside.chunks(LANES).chain(alone.chunks(1)) {
         let lanes = lanes_of(&matrix, batch);
-        let mut deviating = play_batch(&mut nodes, &lanes)?;
+        let mut deviating = play_batch(&mut nodes, &lanes, false)?;
         if !deviating.is_empty() && batch.len() == 1 && is_tie(batch[0]) {
             eprintln!("once more, the nodes may have met the other way round: {}", deviating.join("; "));
-            deviating = play_batch(&mut nodes, &lanes)?;
+            deviating = play_batch(&mut nodes, &lanes, false)?;
         }
         wrong.extend(deviating);
     }
     // HS-42: a slow node that asks for a dry run comes to its own verdict; its peer, which only resets the connection, waits for that.
     let dry: Vec<&Value> = cases.iter().copied().filter(|case| case["id"].as_str().is_some_and(|id| id.ends_with("-dry"))).collect();
     if node2 == Driver::Rust && !dry.is_empty() {
-        nodes.node(0).ok(START_BUSY_LOOPS)?;
-        wrong.extend(play_batch(&mut nodes, &lanes_of(&matrix, &dry))?.iter().map(|line| format!("on a slow node {line}")));
-        nodes.node(0).ok("kill $(cat /tmp/busy)")?;
+        wrong.extend(play_batch(&mut nodes, &lanes_of(&matrix, &dry), true)?.iter().map(|line| format!("on a slow node {line}")));
     }
     ensure!(wrong.is_empty(), "{} of {} cases deviate:\n{}", wrong.len(), cases.len(), wrong.join("\n"));
     ensure!(!only.is_empty() || cases.len() >= 115, "only {} cases", cases.len());
@@ -166,17 +164,19 @@ fn scripts(lanes: &[Lane<'_>], script: impl Fn(&Lane<'_>, usize) -> String) -> [
     [0, 1].map(|node| lanes.iter().map(|lane| script(lane, node)).collect())
 }
 
-fn play_batch(nodes: &mut Nodes, lanes: &[Lane<'_>]) -> Result<Vec<String>> {
+/// Plays cases beside each other; what deviates. `slow`: the first node is kept busy meanwhile.
+fn play_batch(nodes: &mut Nodes, lanes: &[Lane<'_>], slow: bool) -> Result<Vec<String>> {
     for lane in lanes {
         for node in 0..2 {
             let image = nodes.node(node).disk(lane.number);
             lane.write_area(node, None, &image)?;
         }
     }
-    // every query reads the kernel's whole log: the console has what was before
-    let clear = scripts(lanes, |lane, _| lane.clear_log()).map(|script| format!("dmesg -c > /dev/null\n{script}"));
-    nodes.both(clear)?;
+    nodes.both([lane::CLEAR, lane::CLEAR].map(String::from))?;
     nodes.both(scripts(lanes, |lane, node| lane.set_up(node)))?;
+    if slow {
+        nodes.node(0).ok(START_BUSY_LOOPS)?;
+    }
     let steps: Vec<Vec<Value>> = lanes.iter().map(Lane::steps).collect();
     for turn in 0..steps.iter().map(Vec::len).max().unwrap_or(0) {
         let due = |wanted: &str| -> Vec<(&Lane<'_>, &Value)> {
@@ -186,22 +186,23 @@ fn play_batch(nodes: &mut Nodes, lanes: &[Lane<'_>]) -> Result<Vec<String>> {
         take_turn(nodes, lanes.len(), &due)?;
     }
     nodes.settle(lanes.len())?;
-    let texts = nodes.both(scripts(lanes, |lane, _| format!("echo '=== lane'\n{}", lane.query())))?;
-    let parts = texts.each_ref().map(|text| text.split("=== lane\n").skip(1).map(Report::parse).collect::<Vec<_>>());
+    if slow {
+        nodes.node(0).ok("kill $(cat /tmp/busy)")?;
+    }
+    let texts = nodes.both([lane::query(lanes.len()), lane::query(lanes.len())])?;
     let mut wrong = Vec::new();
-    for (position, lane) in lanes.iter().enumerate() {
+    for lane in lanes {
         let race = lane.case["race"] == true;
         let mut bound = HashMap::new();
-        let reports = parts.each_ref().map(|reports| reports.get(position));
+        let reports = texts.each_ref().map(|text| Report::parse(text, lane.number));
         for (node, report) in reports.iter().enumerate() {
-            let Some(report) = report else { continue };
             let recorded = &lane.case["result"][NODES[node]];
             for line in report.differences(recorded, race, lane.symbols, &mut bound) {
                 wrong.push(format!("{} {}: {line}", lane.id(), NODES[node]));
             }
         }
-        if race && reports.iter().flatten().all(|report| report.cstate() != "StandAlone") {
-            let seen: Vec<String> = reports.iter().flatten().map(|report| format!("{} {:?}", report.cstate(), report.compared)).collect();
+        if race && reports.iter().all(|report| report.cstate() != "StandAlone") {
+            let seen: Vec<String> = reports.iter().map(|report| format!("{} {:?}", report.cstate(), report.compared)).collect();
             wrong.push(format!("{}: nobody refused: {}", lane.id(), seen.join(", ")));
         }
     }

@@ -18,22 +18,31 @@ pub struct Report {
 }
 
 impl Report {
-    /// From the output of `Lane::query`.
-    pub fn parse(text: &str) -> Self {
+    /// What the output of [`super::lane::query`] says about the lane `number`.
+    pub fn parse(text: &str, number: usize) -> Self {
         let mut report = Self::default();
-        let mut section = "";
+        let (mut section, mut mine) = ("", false);
+        let (minor, device) = (format!("{number}: cs:"), format!("drbd{number}: "));
         for line in text.lines() {
             if let Some(name) = line.strip_prefix("== ") {
-                section = name;
+                let (name, lane) = name.split_once(' ').unwrap_or((name, ""));
+                (section, mine) = (name, lane == number.to_string());
                 continue;
             }
             match section {
-                "proc" => report.proc.extend(line.split_whitespace().filter_map(|word| {
-                    let (key, value) = word.split_once(':')?;
-                    (!value.is_empty()).then(|| (key.to_string(), value.to_string()))
-                })),
-                "gi" => report.generations = line.trim().split(':').map(str::to_string).collect(),
-                "helpers" => report.helpers.push(line.trim().to_string()),
+                "proc" => {
+                    // a device is two lines, the second one without its number
+                    mine = line.trim_start().starts_with(&minor) || (mine && line.trim_start().starts_with("ns:"));
+                    if mine {
+                        report.proc.extend(line.split_whitespace().filter_map(|word| {
+                            let (key, value) = word.split_once(':')?;
+                            (!value.is_empty()).then(|| (key.to_string(), value.to_string()))
+                        }));
+                    }
+                }
+                "gi" if mine => report.generations = line.trim().split(':').map(str::to_string).collect(),
+                "helpers" if mine => report.helpers.push(line.trim().to_string()),
+                "log" if !format!("{line} ").contains(&device) => {}
                 "log" if line.contains("matrix-clear") => report.compared.clear(),
                 "log" => report.compared.extend(comparison(line)),
                 _ => {}
