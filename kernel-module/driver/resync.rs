@@ -5,6 +5,7 @@ use super::device::Device;
 use super::helper::{self, Event};
 use super::prelude::*;
 use super::resource::{Control, Resource};
+use super::worker::TURN_MS;
 use drbd_core::engine::volume_peer::Begin;
 use drbd_core::bitmap::pieces;
 use drbd_core::resync::{longest, next_request_before, Limits};
@@ -144,30 +145,51 @@ impl Resource {
         self.wake_worker();
     }
 
-    /// A resync or verify runs, so the worker has turns to make.
-    pub(crate) fn has_resync(&self) -> bool {
+    /// How long the worker may wait for its next turn of a resync or verify, none of which may be under way. `next_turn`: what is left of this one.
+    pub(crate) fn until_turn(&self, next_turn: Jiffies) -> Option<Jiffies> {
         let busy = |volume: &super::volume::Volume| matches!(volume.state.conn, Conn::SyncTarget | Conn::SyncSource | Conn::Ahead) || volume.target_finished;
         let control = self.control.lock();
-        control.volumes.iter().any(busy) || super::verify::is_busy(&control)
+        let runs = control.volumes.iter().any(busy) || super::verify::is_busy(&control);
+        drop(control);
+        runs.then(|| if self.turn_goes_on() { 1 } else { next_turn.min(jiffies_from_ms(TURN_MS)) })
+    }
+
+    /// The turn under way may ask for more than there were places for.
+    pub(crate) fn turn_goes_on(&self) -> bool {
+        self.control.lock().volumes.iter().any(|volume| volume.turn_left > 0)
     }
 
     /// A turn of 100 ms: answers go out that had to wait, and those that ask do so as far as the pace allows (RX-6).
     pub(crate) fn resync_turn(self: &Arc<Self>) {
         self.throttle_turn();
+        self.ask_in_turn(super::throttle::blocks_for_turn);
+    }
+
+    /// What this turn had no places for is asked for now.
+    pub(crate) fn go_on_with_turn(self: &Arc<Self>) {
+        self.ask_in_turn(|control, number| control.volume(number).map_or(0, |volume| volume.turn_left));
+    }
+
+    fn ask_in_turn(self: &Arc<Self>, allowed: impl Fn(&mut Control, u16) -> u32) {
         let list = self.connection.volume_list();
         for device in list.volumes.iter() {
             let (verify, blocks) = {
                 let mut control = self.control.lock();
                 let conn = control.volume(device.volume).map_or(Conn::StandAlone, |volume| volume.state.conn);
-                if !matches!(conn, Conn::SyncTarget | Conn::VerifyS) {
-                    continue;
+                let asks = matches!(conn, Conn::SyncTarget | Conn::VerifyS);
+                let blocks = if asks { allowed(&mut control, device.volume) } else { 0 };
+                if let Some(volume) = control.volume(device.volume) {
+                    volume.turn_left = 0;
                 }
-                (conn == Conn::VerifyS, super::throttle::blocks_for_turn(&mut control, device.volume))
+                (conn == Conn::VerifyS, blocks)
             };
-            if verify {
-                self.verify_turn(device, blocks);
-            } else {
-                self.target_turn(device, blocks);
+            if blocks == 0 {
+                continue;
+            }
+            let asked = if verify { self.verify_turn(device, blocks) } else { self.target_turn(device, blocks) };
+            let no_places = self.connection.room_for_requests() == 0 || !device.has_slot();
+            if let Some(volume) = self.control.lock().volume(device.volume).filter(|_| no_places) {
+                volume.turn_left = blocks.saturating_sub(asked);
             }
         }
     }
@@ -181,18 +203,18 @@ impl Resource {
         quiet && (self.connection.room_for_requests() > 0 || self.connection.grow())
     }
 
-    /// Asks for up to `blocks` blocks that are out of sync.
-    fn target_turn(&self, device: &Arc<Device>, blocks: u32) {
+    /// Asks for up to `blocks` blocks that are out of sync; for how many it did.
+    fn target_turn(&self, device: &Arc<Device>, blocks: u32) -> u32 {
         let (manner, largest, mut cursor) = {
             let mut control = self.control.lock();
             let manner = super::checksum::manner(&mut control, device.volume);
             let largest = MAX_REQUEST_BYTES.min(max_bio_bytes(control.version));
-            let Some(volume) = control.volume(device.volume) else { return };
+            let Some(volume) = control.volume(device.volume) else { return 0 };
             (manner, largest, volume.resync_cursor)
         };
         let mut asked = 0;
         let mut wrapped = cursor == 0;
-        while asked < blocks && self.may_ask() {
+        while asked < blocks && self.may_ask() && device.has_slot() {
             let limits = Limits { max_bytes: longest(blocks, asked, largest), thin_bytes: manner.thin_bytes };
             let bits = device.plane.lock().core.bitmap.bits();
             let range = pieces(cursor, bits, super::bitmap_io::LOOK_PAGES)
@@ -224,6 +246,7 @@ impl Resource {
         if let Some(volume) = self.control.lock().volume(device.volume) {
             volume.resync_cursor = cursor;
         }
+        asked
     }
 
     /// RX-21: tells listeners of progress, and brings it on disk, every two seconds at most: a node that loses its power does not begin again.

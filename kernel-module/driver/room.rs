@@ -17,6 +17,21 @@ impl Plane {
     }
 }
 
+impl Device {
+    /// There is a slot for one more request of a resync or verify. A volume that has none free gets more of them: a turn may ask for many blocks at
+    /// once, and by the next look all of them may be answered. Worker.
+    pub(crate) fn has_slot(self: &Arc<Self>) -> bool {
+        let full = |plane: &Plane| (!plane.core.has_room(1)).then(|| plane.core.slots() as usize);
+        let slots = full(&self.plane.lock());
+        let Some(slots) = slots else { return true };
+        let grown = slots < SLOTS && grow(self, (2 * slots).min(SLOTS)).is_ok();
+        if grown {
+            self.retry_waiting();
+        }
+        grown
+    }
+}
+
 impl Resource {
     /// Gives volumes that are half full twice the slots. Worker.
     pub(crate) fn make_room(&self) {

@@ -97,11 +97,11 @@ fn leave(volume: &Volume) {
 }
 
 impl Resource {
-    /// VerifyS: asks for up to `blocks` blocks.
-    pub(crate) fn verify_turn(&self, device: &Arc<Device>, blocks: u32) {
+    /// VerifyS: asks for up to `blocks` blocks; for how many it did.
+    pub(crate) fn verify_turn(&self, device: &Arc<Device>, blocks: u32) -> u32 {
         let stops = supports_stop_sector(self.control.lock().version);
         let mut asked = 0;
-        while asked < blocks && self.may_ask() {
+        while asked < blocks && self.may_ask() && device.has_slot() {
             let (sector, size_bytes) = {
                 let mut plane = device.plane.lock();
                 let sectors = plane.core.bitmap.device_sectors();
@@ -115,6 +115,7 @@ impl Resource {
             self.connection.enqueue(device.volume, Outgoing::Request { command: Command::OvRequest, sector, size_bytes });
             asked += 1;
         }
+        asked
     }
 
     /// A verify in which no verdict is missing ends (OV-4); the generations stay (UU-14).

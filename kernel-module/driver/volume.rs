@@ -67,6 +67,8 @@ pub(crate) struct Volume {
     pub(crate) pacer: super::throttle::Pacer,
     /// Where the next resync request starts, in bits.
     pub(crate) resync_cursor: u64,
+    /// Blocks that the turn under way may still ask for, as soon as there are places for them.
+    pub(crate) turn_left: u32,
     /// The administrator has resized here; the peer's answer is awaited (SZ-9).
     pub(crate) resize_pending: bool,
     /// A new area is to be synced from here, from the state Connected (SZ-9).
@@ -137,6 +139,7 @@ impl Volume {
             verified: false,
             pacer: super::throttle::Pacer::new(),
             resync_cursor: 0,
+            turn_left: 0,
             resize_pending: false,
             new_area_due: false,
             new_area_remembered: false,

@@ -7,7 +7,7 @@
 //! within a few per cent whatever else the host does; times do not.
 
 use crate::testbed::Testbed;
-use crate::vm::{Vm, VmOptions};
+use crate::vm::{Clock, Vm, VmOptions};
 use anyhow::{bail, Context, Result};
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -157,7 +157,7 @@ fn measure(bed: &Testbed, module: &Path, plugin: &Path, load: &Path) -> Result<C
                 std::fs::read(load).context("reading the load generator")?,
             )],
             tree: None,
-            counting: Some((plugin.into(), out.clone())),
+            clock: Clock::Counted { plugin: plugin.into(), out: out.clone() },
         },
     )?;
     // Self-tests of the kernel run on after the boot.

@@ -23,4 +23,4 @@ pub use agent::Output;
 pub use pair::{Driver, Pair, PairOptions};
 pub use systems::{SystemOptions, Systems};
 pub use testbed::Testbed;
-pub use vm::{Link, Vm, VmOptions};
+pub use vm::{Clock, Link, Vm, VmOptions};

@@ -2,7 +2,7 @@
 //! Two machines with one replicated disk between them, `node1` and `node2`.
 
 use crate::testbed::Testbed;
-use crate::vm::{Link, Vm, VmOptions};
+use crate::vm::{Clock, Link, Vm, VmOptions};
 use anyhow::{bail, Context, Result};
 use std::fs;
 use std::io::Read;
@@ -108,7 +108,7 @@ impl Pair {
                     .chain([("etc/drbd.conf".into(), configuration(options).into_bytes())])
                     .collect(),
                 tree: None,
-                counting: None,
+                clock: Clock::Host,
             }
         };
         let (first, second) = (node(0), node(1));

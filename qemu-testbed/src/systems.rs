@@ -3,7 +3,7 @@
 //! and eth1 (usually 10.0.1.x) for replication, so that each can be cut alone.
 
 use crate::testbed::Testbed;
-use crate::vm::{Link, Vm, VmOptions};
+use crate::vm::{Clock, Link, Vm, VmOptions};
 use anyhow::{bail, Result};
 use std::fs;
 use std::path::PathBuf;
@@ -101,7 +101,7 @@ impl Systems {
                 },
                 files,
                 tree: options.tree.clone(),
-                counting: None,
+                clock: Clock::Host,
             }
         };
         let (first, second) = (machine(0), machine(1));

@@ -41,8 +41,25 @@ pub struct VmOptions {
     /// Folder whose content goes into the machine too, with its modes and symbolic links (full
     /// flavour only); `files` win over it.
     pub tree: Option<PathBuf>,
-    /// Count executed instructions with this plugin into this file; needs one processor.
-    pub counting: Option<(PathBuf, PathBuf)>,
+    /// What its time goes by.
+    pub clock: Clock,
+}
+
+/// What the time of a machine goes by.
+#[derive(Clone, Debug)]
+pub enum Clock {
+    /// The time of this host.
+    Host,
+    /// The instructions it executes, one a nanosecond; while it has nothing to do, time passes at once. Whatever else the host does, the same takes as
+    /// long. Needs one processor.
+    Instructions,
+    /// The same, with the instructions counted by a plugin.
+    Counted {
+        /// The plugin.
+        plugin: PathBuf,
+        /// The file it writes.
+        out: PathBuf,
+    },
 }
 
 /// One end of a cable between two machines.
@@ -393,12 +410,13 @@ impl Vm {
         ];
         // An emulator carries out `rep movsb` byte by byte: without these the kernel copies by words. What is counted stays as on
         // a real processor.
-        let (accelerator, processor) = if options.counting.is_some() {
+        let by_host = matches!(options.clock, Clock::Host);
+        let (accelerator, processor) = if !by_host {
             (counted, "max")
         } else {
             (accelerator, "max,-erms,-fsrm,-fsrs,-fzrm,-la57")
         };
-        if let Some((plugin, out)) = &options.counting {
+        if let Clock::Counted { plugin, out } = &options.clock {
             command
                 .arg("-plugin")
                 .arg(format!("{},out={}", plugin.display(), out.display()));
@@ -433,8 +451,7 @@ impl Vm {
             .arg(format!(
                 "console=ttyS0 no_timer_check panic=-1 oops=panic mitigations=off loglevel=7 random.trust_cpu=on {} {} {}",
                 boot_files::kernel_parameters(&self.bed),
-                // a counting processor's clock is what it counts
-                if options.counting.is_some() { String::new() } else { clock_parameter() },
+                if by_host { clock_parameter() } else { String::new() },
                 options.append
             ));
         let socket = |id: &str, path: PathBuf| {
@@ -461,7 +478,7 @@ impl Vm {
         }
         // A machine that loses power leaves what it has written in the host's memory: nothing is lost if the host does not write it out at
         // each flush.
-        let cache = if options.counting.is_some() { "writeback" } else { "unsafe" };
+        let cache = if by_host { "unsafe" } else { "writeback" };
         for (index, size_mib) in options.disks_mib.iter().enumerate() {
             let path = self.disk(index);
             if !path.exists() {

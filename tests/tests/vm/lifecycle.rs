@@ -3,7 +3,7 @@
 
 use crate::{bed, check, scribble};
 use anyhow::{ensure, Result};
-use qemu_testbed::{Pair, PairOptions, Vm, VmOptions};
+use qemu_testbed::{Clock, Pair, PairOptions, Vm, VmOptions};
 
 /// One machine with our module, Debian's tools and two empty disks.
 pub fn single(name: &str) -> Result<Vm> {
@@ -12,26 +12,27 @@ pub fn single(name: &str) -> Result<Vm> {
 
 /// The same with more files.
 pub fn single_with(name: &str, files: Vec<(String, Vec<u8>)>) -> Result<Vm> {
+    Vm::start(&bed(), VmOptions { files, ..single_options(name)? })
+}
+
+/// What such a machine is made of.
+pub fn single_options(name: &str) -> Result<VmOptions> {
     let bed = bed();
-    let folder = bed.run_folder(name)?;
-    Vm::start(
-        &bed,
-        VmOptions {
-            name: "node1".into(),
-            folder,
-            module: bed.module.clone(),
-            our_tools: false,
-            disks_mib: vec![64, 300],
-            scsi: false,
-            links: Vec::new(),
-            memory_mib: 512,
-            processors: 2,
-            append: String::new(),
-            files,
-            tree: None,
-            counting: None,
-        },
-    )
+    Ok(VmOptions {
+        name: "node1".into(),
+        folder: bed.run_folder(name)?,
+        module: bed.module.clone(),
+        our_tools: false,
+        disks_mib: vec![64, 300],
+        scsi: false,
+        links: Vec::new(),
+        memory_mib: 512,
+        processors: 2,
+        append: String::new(),
+        files: Vec::new(),
+        tree: None,
+        clock: Clock::Host,
+    })
 }
 
 /// Stops the machine; its kernel log has to be clean.

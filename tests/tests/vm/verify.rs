@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Online verify, checksum and thin resync (issue line 4), with our driver and with the C driver as peer.
 
+use crate::lifecycle::{end, single_options};
 use crate::{bed, check, scribble};
 use anyhow::{ensure, Context, Result};
-use qemu_testbed::{Driver, Pair, PairOptions, Vm};
+use qemu_testbed::{Clock, Driver, Pair, PairOptions, Vm};
 
 /// The helper program writes what it is told.
 const HELPER: &str = "#!/bin/sh\necho \"$1 $2\" >> /tmp/helper\n";
@@ -229,3 +230,37 @@ fn disturbed() -> Result<()> {
     }
     pair.finish()
 }
+
+#[test]
+fn a_turn_asks_for_more_than_a_volume_has_room_for_at_first() {
+    check(pace_of_fast_disks());
+}
+
+/// RX-6: a turn of 100 ms asks for as much as the rate and max-buffers allow, also when everything is answered long before the next one: a volume
+/// begins with room for 256 requests, which would be 10240 KiB/s. Both nodes in one machine, on ramdisks; its time is that of its instructions.
+fn pace_of_fast_disks() -> Result<()> {
+    let mut options = single_options("fast-disks")?;
+    (options.clock, options.processors) = (Clock::Instructions, 1);
+    let mut vm = Vm::start(&bed(), options)?;
+    vm.ok(TWO_NODES_ON_RAMDISKS)?;
+    vm.ok("drbdsetup-84 verify 0")?;
+    let log = verified(&mut vm)?;
+    // `Online verify done (total 1 sec; paused 0 sec; 65532 K/sec)`
+    let pace = log.split_once("Online verify done").and_then(|(_, text)| text.split_once(" K/sec)")?.0.rsplit(' ').next()?.parse::<u64>().ok());
+    ensure!(pace > Some(16_000), "{log}");
+    vm.ok("drbdsetup-84 down r0; drbdsetup-84 down r1; rmmod drbd")?;
+    end(vm)
+}
+
+const TWO_NODES_ON_RAMDISKS: &str = "set -e
+modprobe brd rd_nr=2 rd_size=65536 max_part=0; modprobe drbd
+for i in 0 1; do
+    drbdmeta --force $i v08 /dev/ram$i internal create-md > /dev/null 2>&1
+    drbdsetup-84 new-resource r$i; drbdsetup-84 new-minor r$i $i 0
+    drbdsetup-84 attach $i /dev/ram$i /dev/ram$i internal --c-plan-ahead=0 --resync-rate=200M --c-min-rate=0
+done
+A=ipv4:127.0.0.1:7789; B=ipv4:127.0.0.1:7790
+for p in \"r0 $A $B\" \"r1 $B $A\"; do drbdsetup-84 connect $p --verify-alg=crc32c; done
+until grep -q '0: cs:Connected' /proc/drbd; do sleep 0.1; done
+drbdsetup-84 new-current-uuid --clear-bitmap 0
+until grep -q '0: cs:Connected.*UpToDate/UpToDate' /proc/drbd; do sleep 0.1; done";

@@ -5,7 +5,7 @@ use super::volume::{DataPlane, Storage};
 
 impl<T: Storage> DataPlane<T> {
     /// That many slots are free beside those that notices about admitted writes may need: a notice is never lost for want of one.
-    pub(super) fn has_room(&self, slots: u32) -> bool {
+    pub fn has_room(&self, slots: u32) -> bool {
         self.table.capacity().saturating_sub(self.table.used()) >= self.unlaunched.saturating_add(slots)
     }
 

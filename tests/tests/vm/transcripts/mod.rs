@@ -9,7 +9,7 @@ mod script;
 use crate::{bed, check};
 use anyhow::{ensure, Context, Result};
 use plain::{codes, plain};
-use qemu_testbed::{Link, Testbed, Vm, VmOptions};
+use qemu_testbed::{Clock, Link, Testbed, Vm, VmOptions};
 use script::{read, Act, Part, Step};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -68,7 +68,7 @@ impl Stage {
                 ("overlay/drbddisk".into(), include_bytes!("../../../../packaging/heartbeat/drbddisk").to_vec()),
             ],
             tree: None,
-            counting: None,
+            clock: Clock::Host,
         };
         for name in ["n1", "n2"] {
             for (index, kib) in disks_kib.iter().enumerate() {
