@@ -198,8 +198,9 @@ const KEPT_POLICIES: [u64; 12] = [67_627, 15_739, 17_607, 110_531, 95_155, 105_0
 /// for the end of a verify; blocks read from a disk whose bits were not known yet, or from a
 /// peer that could not write them; a write that a Primary without a disk took for safe at a peer that rebooted while it was frozen;
 /// a report repeated during a verify that was taken for the answer to an attach; a block read at a peer by protocol A or B whose epoch was not
-/// acknowledged, and whose write was about to fail there; a report from before a verify that ended it on one node.
-const KEPT_READS: [u64; 13] = [1137, 857, 3287, 3822, 3142, 582, 7, 637, 241_777, 364_367, 344_047, 110_357, 1_004_457];
+/// acknowledged, and whose write was about to fail there; a report from before a verify that ended it on one node;
+/// writes sent again before the resync of a new connection, which were compared with what the one before had lost (the check was wrong).
+const KEPT_READS: [u64; 14] = [1137, 857, 3287, 3822, 3142, 582, 7, 637, 241_777, 364_367, 344_047, 110_357, 1_004_457, 1_232_727];
 
 /// The same with errors of a resync, as they are drawn: a target whose disk failed, and whose acknowledgement of a block came after the report
 /// of that, or after the refusal of a newer write; a write that ended on a slow disk two connections after the peer had reported it in sync; an

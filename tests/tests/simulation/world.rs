@@ -334,7 +334,8 @@ impl World {
         if before >= Conn::Connected && conn < Conn::Connected {
             self.left_at[at] = self.env.now;
         }
-        if matches!(conn, Conn::Connected | Conn::SyncSource | Conn::PausedSyncS) {
+        // Epochs belong to a connection (EP-1): what was lost with the one before has bits (EP-6), and by protocol A may be nowhere else (WR-2).
+        if matches!(conn, Conn::Connected | Conn::WFBitMapS | Conn::SyncSource | Conn::PausedSyncS) {
             self.joined_at[at] = self.env.now;
         }
         let current = self.nodes[at].state.disk == DiskState::UpToDate && self.nodes[at].state.pdsk == DiskState::UpToDate;
