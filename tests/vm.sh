@@ -1,14 +1,15 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# The tests in virtual machines, each as a process of its own, JOBS of them at a time (default: three for four processors, at least two),
+# The tests in virtual machines, each as a process of its own, JOBS of them at a time (default: as many as processors, two to four),
 # the long ones first. One line for each with its seconds and those of processors; what a failed one printed follows.
 # `tests/vm.sh WORD...` runs those whose name contains a word. The transcripts are left out (`make test-transcripts`) unless a word names them.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
-jobs=$(($(nproc) * 3 / 4))
+jobs=$(nproc)
 [ "$jobs" -ge 2 ] || jobs=2
+[ "$jobs" -le 4 ] || jobs=4
 jobs=${JOBS:-$jobs}
 
 built=$(cargo test --quiet -p drbd-tests --features vm --test vm --no-run --message-format=json-render-diagnostics) || exit 1
