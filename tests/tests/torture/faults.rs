@@ -2,7 +2,7 @@
 //! The faults of the torture test. Each leaves both nodes with power, cable and disk, and the
 //! nodes connected; whether they have synced is left open.
 
-use crate::{Torture, WHOLE};
+use crate::Torture;
 use anyhow::Result;
 
 /// A node's disk from now on.
@@ -171,11 +171,14 @@ impl Torture {
     fn disk_fails(&mut self, at: usize) -> Result<()> {
         self.wait_good()?;
         self.say(&format!("the disk of node{} fails", at + 1));
-        self.node(at).ok(&table("0 786432 error"))?;
+        let error = self.whole.replace("linear /dev/vda 0", "error");
+        self.node(at).ok(&table(&error))?;
         self.node(at).wait_for(60, "cat /proc/drbd", "ds:Diskless/")?;
         self.random.pause(200, 4000);
-        self.node(at).ok(&table(WHOLE))?;
-        self.node(at).ok("drbdadm attach r0")?;
+        let whole = self.whole.clone();
+        self.node(at).ok(&table(&whole))?;
+        // Diskless is shown a moment before the disk is closed.
+        self.node(at).ok("for try in $(seq 60); do drbdadm attach r0 && exit; sleep 0.5; done; exit 1")?;
         self.random.pause(0, 1000);
         self.wait_connected()
     }
