@@ -39,7 +39,7 @@ tools: ## build/drbdadm, also callable as drbdsetup and drbdmeta
 testbed:
 	@cargo build --quiet -p qemu-testbed
 
-setup: ## install and prepare everything the other targets need (once, about 2 minutes)
+setup: ## install and prepare everything the other targets need (once, a few minutes)
 	@$(SCRIPTS)/setup.sh
 
 ifeq ($(KDIR),)
