@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Acknowledgements waiting to go out on the meta socket.
 //!
-//! Ends of bios put them here from interrupt context: a ring of fixed size that never allocates. The number of
-//! requests of the peer in work is limited so that each has a place ([`AckQueue::reserve`]). Whoever finds the meta
+//! Ends of bios put them here from interrupt context: a ring of fixed size that never allocates. A request of the peer is only taken up when
+//! there are places for its answers beside those that wait to be sent ([`AckQueue::reserve`]). Whoever finds the meta
 //! socket free sends all that has gathered in one message: the receiver before it sleeps, else a work item.
 //!
 //! Order: acks leave in the order they were put, so the ack of a write precedes the barrier ack of its epoch.
@@ -15,6 +15,12 @@ pub(crate) const CAPACITY: usize = 1024;
 
 /// As many have room in a new connection; [`super::connection::Connection::grow`] makes more.
 pub(crate) const FIRST_LIMIT: usize = 64;
+
+/// What a request of the peer may put here: that it was received (protocol B), how it ended, and the end of its epoch.
+const ACKS_OF_A_REQUEST: usize = 3;
+
+/// Epochs whose requests have all ended, and are acknowledged after a flush.
+const EPOCHS: usize = drbd_core::epoch::OPEN_EPOCHS;
 
 /// One acknowledgement.
 #[derive(Clone, Copy)]
@@ -50,9 +56,9 @@ impl AckQueue {
         Ok(Self { ring: Ring::new(Self::places(FIRST_LIMIT)?), limit: FIRST_LIMIT, reserved: 0, generation: 0 })
     }
 
-    /// Memory for up to `limit` requests of the peer: each may end with its ack and the barrier ack of its epoch.
+    /// Memory for up to `limit` requests of the peer.
     pub(crate) fn places(limit: usize) -> Result<KVVec<Option<Ack>>> {
-        super::queue::places(2 * limit)
+        super::queue::places(ACKS_OF_A_REQUEST * limit + EPOCHS)
     }
 
     /// Goes on in these places, which are for `limit` requests of the peer. Gives back what is to be freed; an error: these, which are no more.
@@ -69,9 +75,9 @@ impl AckQueue {
         self.limit
     }
 
-    /// Makes room for one more request of the peer; `false`: too many are in work.
+    /// Makes room for one more request of the peer; `false`: too many are in work, or too many answers wait to be sent.
     pub(crate) fn reserve(&mut self) -> bool {
-        if self.reserved >= self.limit {
+        if self.reserved >= self.limit || self.ring.room() < ACKS_OF_A_REQUEST * (self.reserved + 1) + EPOCHS {
             return false;
         }
         self.reserved += 1;
@@ -100,9 +106,11 @@ impl AckQueue {
         self.reserved
     }
 
-    /// Appends. `false`: full, which the reservation excludes for a peer that keeps to the protocol.
-    pub(crate) fn put(&mut self, ack: Ack) -> bool {
-        self.ring.put(ack).is_ok()
+    /// Appends. The reservations keep a place for it.
+    pub(crate) fn put(&mut self, ack: Ack) {
+        if self.ring.put(ack).is_err() {
+            pr_err!("an acknowledgement has no place: {} requests of the peer in work, room for {}\n", self.reserved, self.limit);
+        }
     }
 
     /// Takes the oldest.

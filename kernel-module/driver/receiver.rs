@@ -334,10 +334,10 @@ pub(crate) fn reserve(resource: &Arc<Resource>) -> Result<(), End> {
         if connection.reserve_ack() {
             return Ok(());
         }
-        if connection.grow() {
-            continue;
-        }
         super::ack_receiver::send_acks(resource);
+        if connection.reserve_ack() || (connection.grow() && connection.reserve_ack()) {
+            return Ok(());
+        }
         if resource.control.lock().cstate != Conn::WFReportParams {
             return Err(End::Broken);
         }

@@ -77,7 +77,10 @@ for i in 0 1; do
 done
 A=ipv4:127.0.0.1:7789; B=ipv4:127.0.0.1:7790
 connect() { for p in "r0 $A $B" "r1 $B $A"; do $S connect $p --protocol=$1 --max-buffers=8000 --max-epoch-size=8000; done; }
-wait_for() { until grep -q "^ *$1: .*$2" /proc/drbd; do sleep 0.1; done; }
+wait_for() {
+    n=0
+    until grep -q "^ *$1: .*$2" /proc/drbd; do n=$((n+1)); [ $n -lt 600 ] || { cat /proc/drbd; dmesg | tail -n 40; exit 1; }; sleep 0.1; done
+}
 away() { $S disconnect $A $B --force; $S disconnect $B $A --force || true; wait_for 0 StandAlone; sleep 1; }
 connect C
 wait_for 0 cs:Connected; wait_for 1 cs:Connected

@@ -232,25 +232,42 @@ fn disturbed() -> Result<()> {
 }
 
 #[test]
-fn a_turn_asks_for_more_than_a_volume_has_room_for_at_first() {
+fn a_burst_of_answers_is_acknowledged_and_a_turn_asks_for_more_than_there_is_room_for_at_first() {
     check(pace_of_fast_disks());
 }
 
-/// RX-6: a turn of 100 ms asks for as much as the rate and max-buffers allow, also when everything is answered long before the next one: a volume
-/// begins with room for 256 requests, which would be 10240 KiB/s. Both nodes in one machine, on ramdisks; its time is that of its instructions.
+/// A fast pair: both nodes in one machine with one processor, on ramdisks; its time is that of its instructions. RX-10: no acknowledgement is lost
+/// when a thousand blocks are written before any is sent. RX-6: a turn of 100 ms asks for as much as the rate and max-buffers allow, also when
+/// everything is answered long before the next one: a volume begins with room for 256 requests.
 fn pace_of_fast_disks() -> Result<()> {
     let mut options = single_options("fast-disks")?;
     (options.clock, options.processors) = (Clock::Instructions, 1);
     let mut vm = Vm::start(&bed(), options)?;
     vm.ok(TWO_NODES_ON_RAMDISKS)?;
-    vm.ok("drbdsetup-84 verify 0")?;
+    // RX-10: every block of a burst of answers is acknowledged, though the one processor has no time to send the acknowledgements meanwhile
+    vm.ok(BURST)?;
+    vm.wait_for(60, "cat /proc/drbd", "0: cs:Connected ro:Primary/Secondary ds:UpToDate/UpToDate")?;
+    // RX-6: 256 blocks in a turn would be 10240 KiB/s
+    vm.ok(&format!("drbdsetup-84 net-options {LOOP} --verify-alg=crc32c; drbdsetup-84 net-options {LOOP_BACK} --verify-alg=crc32c; drbdsetup-84 verify 0"))?;
     let log = verified(&mut vm)?;
     // `Online verify done (total 1 sec; paused 0 sec; 65532 K/sec)`
     let pace = log.split_once("Online verify done").and_then(|(_, text)| text.split_once(" K/sec)")?.0.rsplit(' ').next()?.parse::<u64>().ok());
     ensure!(pace > Some(16_000), "{log}");
-    vm.ok("drbdsetup-84 down r0; drbdsetup-84 down r1; rmmod drbd")?;
+    vm.ok("drbdsetup-84 secondary 0; drbdsetup-84 down r0; drbdsetup-84 down r1; rmmod drbd")?;
     end(vm)
 }
+
+/// Writes 1300 blocks, every other one, while the peer is away, and lets it come back.
+const BURST: &str = "set -e
+A=ipv4:127.0.0.1:7789; B=ipv4:127.0.0.1:7790
+drbdsetup-84 primary 0; drbdsetup-84 disconnect $A $B --force; drbdsetup-84 disconnect $B $A --force || true
+until grep -q '0: cs:StandAlone' /proc/drbd && grep -q '1: cs:StandAlone' /proc/drbd; do sleep 0.1; done
+i=0; while [ $i -lt 2600 ]; do dd if=/dev/urandom of=/dev/drbd0 bs=4k seek=$i count=1 2> /dev/null; i=$((i+2)); done; sync
+grep -q 'oos:5200' /proc/drbd
+for p in \"r1 $B $A\" \"r0 $A $B\"; do drbdsetup-84 connect $p --protocol=C --max-buffers=8000 --max-epoch-size=8000; done";
+
+const LOOP: &str = "ipv4:127.0.0.1:7789 ipv4:127.0.0.1:7790";
+const LOOP_BACK: &str = "ipv4:127.0.0.1:7790 ipv4:127.0.0.1:7789";
 
 const TWO_NODES_ON_RAMDISKS: &str = "set -e
 modprobe brd rd_nr=2 rd_size=65536 max_part=0; modprobe drbd

@@ -4,5 +4,5 @@
 mod receiver;
 mod sender;
 
-pub use receiver::{AfterWrite, BarrierAck, Ordering, ReceiverEpochs, Received};
+pub use receiver::{AfterWrite, BarrierAck, Ordering, ReceiverEpochs, Received, OPEN_EPOCHS};
 pub use sender::{Mismatch, SenderEpochs};

@@ -17,7 +17,8 @@ pub enum Ordering {
     Flush,
 }
 
-const RING: usize = 256;
+/// Epochs of a connection that may be open at once.
+pub const OPEN_EPOCHS: usize = 256;
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Epoch {
@@ -58,7 +59,7 @@ pub struct AfterWrite {
 /// Epochs of the receiving side.
 #[derive(Debug)]
 pub struct ReceiverEpochs {
-    ring: [Epoch; RING],
+    ring: [Epoch; OPEN_EPOCHS],
     oldest: u32,
     current: u32,
     ordering: Ordering,
@@ -78,7 +79,7 @@ impl ReceiverEpochs {
     /// One empty epoch.
     pub const fn new() -> Self {
         const EMPTY: Epoch = Epoch { number: [0; 4], writes: 0, active: 0, closed: false };
-        Self { ring: [EMPTY; RING], oldest: 0, current: 0, ordering: Ordering::Flush, flushing: false, flush_number: 0, flushed: false }
+        Self { ring: [EMPTY; OPEN_EPOCHS], oldest: 0, current: 0, ordering: Ordering::Flush, flushing: false, flush_number: 0, flushed: false }
     }
 
     /// The method in force.
@@ -98,14 +99,14 @@ impl ReceiverEpochs {
     }
 
     fn at(&mut self, epoch: u32) -> &mut Epoch {
-        let index = epoch as usize % RING;
+        let index = epoch as usize % OPEN_EPOCHS;
         // The index is below the length of the array.
         &mut self.ring[index]
     }
 
     /// The ring is full: stop reading the data socket until an ack went out.
     pub const fn is_full(&self) -> bool {
-        self.open() as usize >= RING
+        self.open() as usize >= OPEN_EPOCHS
     }
 
     /// A write of the peer has arrived (data, discard or zero-out; also one that will be answered P_NEG_ACK for lack of a disk).
