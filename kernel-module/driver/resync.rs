@@ -5,7 +5,6 @@ use super::device::Device;
 use super::helper::{self, Event};
 use super::prelude::*;
 use super::resource::{Control, Resource};
-use super::worker::TURN_MS;
 use drbd_core::engine::volume_peer::Begin;
 use drbd_core::bitmap::pieces;
 use drbd_core::resync::{longest, next_request_before, Limits};
@@ -145,13 +144,11 @@ impl Resource {
         self.wake_worker();
     }
 
-    /// How long the worker may wait for its next turn of a resync or verify, none of which may be under way. `next_turn`: what is left of this one.
-    pub(crate) fn until_turn(&self, next_turn: Jiffies) -> Option<Jiffies> {
+    /// A resync or verify runs, so the worker has turns to make.
+    pub(crate) fn has_resync(&self) -> bool {
         let busy = |volume: &super::volume::Volume| matches!(volume.state.conn, Conn::SyncTarget | Conn::SyncSource | Conn::Ahead) || volume.target_finished;
         let control = self.control.lock();
-        let runs = control.volumes.iter().any(busy) || super::verify::is_busy(&control);
-        drop(control);
-        runs.then(|| if self.turn_goes_on() { 1 } else { next_turn.min(jiffies_from_ms(TURN_MS)) })
+        control.volumes.iter().any(busy) || super::verify::is_busy(&control)
     }
 
     /// The turn under way may ask for more than there were places for.
@@ -187,7 +184,7 @@ impl Resource {
                 continue;
             }
             let asked = if verify { self.verify_turn(device, blocks) } else { self.target_turn(device, blocks) };
-            let no_places = self.connection.room_for_requests() == 0 || !device.has_slot();
+            let no_places = asked < blocks && (self.connection.room_for_requests() == 0 || !device.has_slot());
             if let Some(volume) = self.control.lock().volume(device.volume).filter(|_| no_places) {
                 volume.turn_left = blocks.saturating_sub(asked);
             }

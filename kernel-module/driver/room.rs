@@ -23,13 +23,17 @@ impl Device {
     pub(crate) fn has_slot(self: &Arc<Self>) -> bool {
         let full = |plane: &Plane| (!plane.core.has_room(1)).then(|| plane.core.slots() as usize);
         let slots = full(&self.plane.lock());
-        let Some(slots) = slots else { return true };
-        let grown = slots < SLOTS && grow(self, (2 * slots).min(SLOTS)).is_ok();
-        if grown {
-            self.retry_waiting();
-        }
-        grown
+        slots.is_none_or(|slots| slots < SLOTS && double(self, slots))
     }
+}
+
+/// Twice the slots, for whoever waits for one too. Without memory it goes on with what there is.
+fn double(device: &Arc<Device>, slots: usize) -> bool {
+    let grown = grow(device, (2 * slots).min(SLOTS)).is_ok();
+    if grown {
+        device.retry_waiting();
+    }
+    grown
 }
 
 impl Resource {
@@ -37,12 +41,10 @@ impl Resource {
     pub(crate) fn make_room(&self) {
         let list = self.connection.volume_list();
         for device in list.volumes.iter() {
-            let wants = |plane: &Plane| plane.wants_room().then(|| 2 * plane.core.slots() as usize);
+            let wants = |plane: &Plane| plane.wants_room().then(|| plane.core.slots() as usize);
             let wanted = wants(&device.plane.lock());
-            // Without memory it goes on with what there is; the next look tries again.
-            if wanted.is_some_and(|count| grow(device, count.min(SLOTS)).is_ok()) {
-                device.retry_waiting();
-            }
+            // If it fails, the next look tries again.
+            let _ = wanted.is_some_and(|slots| double(device, slots));
         }
     }
 }

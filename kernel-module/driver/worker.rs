@@ -14,7 +14,7 @@ use drbd_core::state::{Conn, Disk, Effects, Request, Role};
 use drbd_core::wire::params::{uuid_flags, UuidsPacket};
 
 /// How often the worker looks at running resyncs.
-pub(super) const TURN_MS: u64 = 100;
+const TURN_MS: u64 = 100;
 
 /// After so many looks a second apart at which nothing was under way, the worker naps.
 const QUIET_LOOKS: u32 = 3;
@@ -33,8 +33,12 @@ pub(crate) fn run(resource: &Arc<Resource>, thread: &ThisThread) {
         // Announced before the look, so that no request slips in between.
         resource.worker_naps.store(rested, Release);
         let quiet = resource.is_quiet();
-        let idle = if quiet && rested { NAP } else { HZ };
-        let timeout = resource.until_turn(left).unwrap_or(idle);
+        let timeout = match resource.has_resync() {
+            true if resource.turn_goes_on() => 1,
+            true => left.min(jiffies_from_ms(TURN_MS)),
+            false if quiet && rested => NAP,
+            false => HZ,
+        };
         let ready = resource.worker_wait.wait_interruptible_timeout(timeout, woken) == Wait::Ready;
         quiet_looks = if quiet && !ready { quiet_looks.saturating_add(1) } else { 0 };
         if thread.should_stop() {

@@ -254,3 +254,11 @@ fn configuration(options: &PairOptions) -> String {
         options.net, options.disk
     )
 }
+
+/// Attaches a disk that has just been given up. The node shows Diskless a moment before it has closed the disk (so does the C driver).
+pub fn attach_again(vm: &mut Vm, volume: &str) -> Result<()> {
+    let command = format!("drbdadm attach {volume} 2>&1; echo exit code $?");
+    let text = vm.wait_until(20, &command, "the disk is closed", |text| !text.contains("busy"))?;
+    anyhow::ensure!(text.ends_with("exit code 0\n"), "{text}");
+    Ok(())
+}

@@ -4,6 +4,7 @@
 
 use crate::Torture;
 use anyhow::Result;
+use qemu_testbed::pair::attach_again;
 
 /// A node's disk from now on.
 fn table(table: &str) -> String {
@@ -177,8 +178,7 @@ impl Torture {
         self.random.pause(200, 4000);
         let whole = self.whole.clone();
         self.node(at).ok(&table(&whole))?;
-        // Diskless is shown a moment before the disk is closed.
-        self.node(at).ok("for try in $(seq 60); do drbdadm attach r0 && exit; sleep 0.5; done; exit 1")?;
+        attach_again(self.node(at), "r0")?;
         self.random.pause(0, 1000);
         self.wait_connected()
     }

@@ -32,6 +32,7 @@ mod views;
 mod wrong_metadata;
 
 use anyhow::Result;
+use qemu_testbed::pair::attach_again;
 use qemu_testbed::{Testbed, Vm};
 
 /// The testbed, or the reason why there is none.
@@ -54,13 +55,5 @@ fn scribble(vm: &mut Vm, device: &str, seek: u64, count: u64) -> Result<()> {
     vm.ok(&format!(
         "dd if=/dev/urandom of={device} bs=4k seek={seek} count={count} oflag=direct conv=notrunc 2>&1"
     ))?;
-    Ok(())
-}
-
-/// Attaches a disk that has just been given up. The node shows Diskless a moment before it has closed the disk (so does the C driver).
-fn attach_again(vm: &mut Vm, volume: &str) -> Result<()> {
-    let command = format!("drbdadm attach {volume} 2>&1; echo exit code $?");
-    let text = vm.wait_until(20, &command, "the disk is closed", |text| !text.contains("busy"))?;
-    anyhow::ensure!(text.ends_with("exit code 0\n"), "{text}");
     Ok(())
 }
