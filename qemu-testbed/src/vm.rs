@@ -170,7 +170,12 @@ impl Vm {
             }
         };
         self.running = Some(Running { child, agent, qmp, trace: None });
-        self.wait_ready()
+        let start = Instant::now();
+        let ready = self.wait_ready();
+        if std::env::var_os("DRBD_RS_TRACE").is_some() {
+            eprintln!("{} {:.1} s# boots", self.options.name, start.elapsed().as_secs_f32());
+        }
+        ready
     }
 
     /// Waits until the machine takes commands, after it was started or rebooted itself.
