@@ -44,6 +44,7 @@ impl Agent {
     /// Takes a connected socket.
     pub fn new(stream: UnixStream) -> Result<Self> {
         stream.set_read_timeout(Some(Duration::from_millis(200)))?;
+        stream.set_write_timeout(Some(Duration::from_secs(60)))?;
         Ok(Self {
             stream,
             pending: Vec::new(),
@@ -61,6 +62,11 @@ impl Agent {
         line.push('\n');
         self.stream.write_all(line.as_bytes())?;
         Ok(())
+    }
+
+    /// Sends the bytes which the command last started takes from the port.
+    pub fn send(&mut self, bytes: &[u8]) -> Result<()> {
+        Ok(self.stream.write_all(bytes)?)
     }
 
     /// Waits for the end of the command last started.

@@ -14,8 +14,10 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
 
-const INIT_HEAD: &str = r#"#!/bin/sh
+/// The beginning of `/init`: what is the same for every machine of a flavour.
+const START: &str = r#"#!/bin/sh
 export PATH=/usr/local/sbin:/bin:/sbin:/usr/bin:/usr/sbin:/usr/lib/drbd HOME=/root TERM=vt100
 mount -t proc proc /proc; mount -t sysfs sys /sys; mount -t devtmpfs dev /dev
 mkdir -p /dev/pts; mount -t devpts devpts /dev/pts 2>/dev/null
@@ -28,21 +30,33 @@ if [ ! -f $dep ]; then
     mv /overlay/modules/*.ko $tree/kernel/ 2>/dev/null
     for m in brd dm-mod; do echo "kernel/$m.ko:"; done > $dep
     for m in dm-delay dm-flakey; do echo "kernel/$m.ko: kernel/dm-mod.ko"; done >> $dep
-    needs=
-else
-    needs=kernel/lru_cache.ko
 fi
+modprobe -qa virtio_net virtio-rng crc32c-cryptoapi 2>/dev/null
+ip link set lo up
+echo 30 > /proc/sys/kernel/hung_task_timeout_secs 2>/dev/null
+"#;
+
+/// What makes it this machine: run by `/init`, or by the agent of a machine that was woken.
+const PERSONALITY: &str = r#"tree=/lib/modules/$(uname -r); dep=$tree/modules.dep
+needs=; [ -f $tree/kernel/lru_cache.ko ] && needs=kernel/lru_cache.ko
 mkdir -p $tree/updates
 mv /overlay/drbd.ko $tree/updates/drbd.ko
 sed -i '/drbd\.ko:/d' $dep
 echo "updates/drbd.ko: $needs" >> $dep
-modprobe -qa virtio_net virtio_blk virtio-rng crc32c-cryptoapi 2>/dev/null
 hostname -F /etc/hostname
-ip link set lo up
-echo 30 > /proc/sys/kernel/hung_task_timeout_secs 2>/dev/null
+modprobe -q virtio_blk 2>/dev/null
+while read -r link hardware; do ip link set $link address $hardware; done < /overlay/links
 [ -f /overlay/address ] && { ip addr add $(cat /overlay/address)/24 dev eth0; ip link set eth0 up; }
 [ -f /overlay/shell ] && (while :; do setsid sh -c 'exec sh </dev/ttyS0 >/dev/ttyS0 2>&1'; sleep 1; done) &
-port=/dev/$(ls /sys/class/virtio-ports 2>/dev/null | head -n 1)
+"#;
+
+/// The port the agent listens on.
+const PORT: &str = "port=/dev/$(ls /sys/class/virtio-ports 2>/dev/null | head -n 1)\n";
+
+/// Run by the agent of a machine that was woken, before [`PERSONALITY`]: the time of day is that of the moment it was put to sleep, and nobody may
+/// take random numbers before the kernel has new ones. `TIME` stands for the seconds since 1970.
+const WAKE: &str = r#"date -s @TIME > /dev/null
+until dmesg | grep -q 'reseeded due to virtual machine fork'; do usleep 20000; done
 "#;
 
 /// Agent of a machine with systemd; a service of the image starts it.
@@ -58,14 +72,43 @@ pub fn kernel_parameters(bed: &Testbed) -> &'static str {
 
 /// The image for QEMU's `-initrd`.
 pub fn initrd(bed: &Testbed, options: &VmOptions) -> Result<Vec<u8>> {
+    let overlay = match bed.flavour {
+        Flavour::Full => system_overlay(bed, options)?,
+        _ => {
+            let mut archive = start(bed, &format!("{START}. /overlay/personality\n{PORT}{GUEST_LOOP}"))?;
+            personality(bed, options, &mut archive, "")?;
+            archive.finish()
+        }
+    };
+    with_base(bed, &overlay)
+}
+
+/// The same for a machine that is nobody yet and is to be put to sleep (stock kernel only).
+pub fn sleeper(bed: &Testbed) -> Result<Vec<u8>> {
+    with_base(bed, &start(bed, &sleeper_init())?.finish())
+}
+
+/// Its `/init`.
+pub fn sleeper_init() -> String {
+    format!("{START}{PORT}{GUEST_LOOP}")
+}
+
+/// What makes a machine of that image the one of `options`: an archive, and the command that takes it from the agent's port.
+pub fn awakening(bed: &Testbed, options: &VmOptions) -> Result<(String, Vec<u8>)> {
+    let mut archive = Archive::new();
+    archive.directory("overlay");
+    let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
+    personality(bed, options, &mut archive, &WAKE.replace("TIME", &now.to_string()))?;
+    let archive = archive.finish();
+    Ok((format!("head -c {} <&3 | cpio -idu 2>/dev/null; . /overlay/personality", archive.len()), archive))
+}
+
+fn with_base(bed: &Testbed, overlay: &[u8]) -> Result<Vec<u8>> {
     let mut image = read(&bed.base())?;
     while image.len() % 4 != 0 {
         image.push(0);
     }
-    image.extend_from_slice(&match bed.flavour {
-        Flavour::Full => system_overlay(bed, options)?,
-        _ => overlay(bed, options)?,
-    });
+    image.extend_from_slice(overlay);
     Ok(image)
 }
 
@@ -74,10 +117,10 @@ fn tools(bed: &Testbed) -> Result<&Path> {
     tools.context("our tools are not built: run `make all`")
 }
 
-fn overlay(bed: &Testbed, options: &VmOptions) -> Result<Vec<u8>> {
+/// An archive with `/init` and the modules of a kernel of our own.
+fn start(bed: &Testbed, init: &str) -> Result<Archive> {
     let mut archive = Archive::new();
     archive.directory("overlay");
-    archive.file("overlay/drbd.ko", &read(&options.module)?);
     let extra = bed.extra_modules();
     if !extra.is_empty() {
         archive.directory("overlay/modules");
@@ -89,7 +132,18 @@ fn overlay(bed: &Testbed, options: &VmOptions) -> Result<Vec<u8>> {
             .unwrap_or_default();
         archive.file(&format!("overlay/modules/{name}"), &read(&module)?);
     }
+    archive.file("init", init.as_bytes());
+    Ok(archive)
+}
+
+/// Adds what this machine has for itself; `first`: lines to run before [`PERSONALITY`].
+fn personality(bed: &Testbed, options: &VmOptions, archive: &mut Archive, first: &str) -> Result<()> {
+    archive.file("overlay/drbd.ko", &read(&options.module)?);
+    archive.file("overlay/personality", format!("{first}{PERSONALITY}").as_bytes());
     archive.file("etc/hostname", format!("{}\n", options.name).as_bytes());
+    let links = options.links.iter().enumerate();
+    let links: String = links.map(|(number, link)| format!("eth{number} {}\n", link.hardware_address(number))).collect();
+    archive.file("overlay/links", links.as_bytes());
     if let Some(link) = options.links.first() {
         archive.file("overlay/address", format!("{}\n", link.address).as_bytes());
     }
@@ -105,8 +159,7 @@ fn overlay(bed: &Testbed, options: &VmOptions) -> Result<Vec<u8>> {
     for (name, content) in &options.files {
         archive.file(name, content);
     }
-    archive.file("init", format!("{INIT_HEAD}{GUEST_LOOP}").as_bytes());
-    Ok(archive.finish())
+    Ok(())
 }
 
 /// Files of one Debian machine, below `overlay/`, with the folders above them.

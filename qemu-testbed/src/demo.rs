@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 /// Runs the demo; with `keep` the machines stay up until the user presses Enter.
 pub fn run(keep: bool) -> Result<()> {
     let started = Instant::now();
-    let bed = Testbed::open()?;
+    let mut bed = Testbed::open()?;
+    bed.wakes = false;
     title("Two machines with the stock Debian kernel and our drbd.ko");
     let mut options = PairOptions::new("demo");
     options.our_tools = [bed.tools.is_some(); 2];

@@ -5,7 +5,8 @@ use anyhow::{bail, Context, Result};
 use serde_json::{json, Value};
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
-use std::time::Duration;
+use std::path::Path;
+use std::time::{Duration, Instant};
 
 /// A connection in command mode.
 pub struct Qmp {
@@ -49,5 +50,34 @@ impl Qmp {
                 return Ok(value.clone());
             }
         }
+    }
+
+    /// Stops the machine and writes its state into a file.
+    pub fn save(&mut self, state: &Path) -> Result<()> {
+        self.execute("stop", json!({}))?;
+        self.execute("migrate", json!({"uri": format!("file:{}", state.display())}))?;
+        self.wait_status("query-migrate", |status| match status {
+            "completed" => Ok(true),
+            "failed" | "cancelled" => bail!("QEMU did not write {}", state.display()),
+            _ => Ok(false),
+        })
+    }
+
+    /// Lets a machine go on that was started from such a file.
+    pub fn wake(&mut self) -> Result<()> {
+        self.wait_status("query-status", |status| Ok(status != "inmigrate"))?;
+        self.execute("cont", json!({}))?;
+        Ok(())
+    }
+
+    fn wait_status(&mut self, query: &str, done: impl Fn(&str) -> Result<bool>) -> Result<()> {
+        let end = Instant::now() + Duration::from_secs(60);
+        while !done(self.execute(query, json!({}))?["status"].as_str().unwrap_or_default())? {
+            if Instant::now() > end {
+                bail!("{query} does not come to an end within 60 s");
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Ok(())
     }
 }

@@ -29,6 +29,8 @@ pub struct Testbed {
     pub tools: Option<PathBuf>,
     /// Kernel the machines boot.
     pub flavour: Flavour,
+    /// A machine that has booted before may be woken instead of booting once more (stock kernel).
+    pub wakes: bool,
 }
 
 impl Testbed {
@@ -74,6 +76,7 @@ impl Testbed {
             module,
             tools,
             flavour,
+            wakes: true,
         };
         let made_by = match flavour {
             Flavour::Stock => "make all",
@@ -100,6 +103,11 @@ impl Testbed {
             Flavour::Full => "cluster/initrd.cpio",
             _ => "vm/base.cpio",
         })
+    }
+
+    /// Folder of the machines that sleep.
+    pub fn sleepers(&self) -> PathBuf {
+        self.cache.join("vm/sleepers")
     }
 
     /// Disk image under every Debian machine.

@@ -4,7 +4,9 @@
 use crate::agent::{Agent, Output};
 use crate::boot_files;
 use crate::kernel_log;
+use crate::machine::{self, Start};
 use crate::qmp::Qmp;
+use crate::sleeper::Sleeper;
 use crate::testbed::{Flavour, Testbed};
 use anyhow::{bail, Context, Result};
 use std::fs;
@@ -73,13 +75,32 @@ pub struct Link {
     pub peer: PathBuf,
 }
 
+impl Link {
+    /// The Ethernet address of interface `number`.
+    pub(crate) fn hardware_address(&self, number: usize) -> String {
+        let last = self.address.rsplit('.').next().unwrap_or("1");
+        format!("52:54:00:00:{number:02x}:{:02x}", last.parse::<u8>().unwrap_or(1))
+    }
+}
+
+impl VmOptions {
+    /// A file of this machine in the run folder.
+    pub(crate) fn file(&self, suffix: &str) -> PathBuf {
+        self.folder.join(format!("{}-{suffix}", self.name))
+    }
+
+    /// Path of backing disk `index` on the host.
+    pub(crate) fn disk(&self, index: usize) -> PathBuf {
+        self.file(&format!("disk{index}.img"))
+    }
+}
+
 /// A machine, running or without power.
 pub struct Vm {
     /// As given, with later changes (module, files) taking effect at the next boot.
     pub options: VmOptions,
     bed: Testbed,
     running: Option<Running>,
-    boots: u32,
 }
 
 struct Running {
@@ -104,26 +125,35 @@ pub const PATIENCE: u32 = 3;
 impl Vm {
     /// Creates the disks that are missing and boots.
     pub fn start(bed: &Testbed, options: VmOptions) -> Result<Self> {
-        let mut vm = Self {
+        let mut vm = Self::off(bed, options);
+        vm.boot()?;
+        Ok(vm)
+    }
+
+    /// A machine without power.
+    pub(crate) fn off(bed: &Testbed, options: VmOptions) -> Self {
+        Self {
             options,
             bed: bed.clone(),
             running: None,
-            boots: 0,
-        };
-        vm.boot()?;
-        Ok(vm)
+        }
+    }
+
+    /// Writes the machine's state into a file; it stands still from then on.
+    pub(crate) fn save(&mut self, state: &Path) -> Result<()> {
+        self.powered()?.qmp.save(state)
     }
 
     /// Boots the machine, which must be without power; waits until it takes commands.
     pub fn boot(&mut self) -> Result<()> {
         if self.bed.flavour == Flavour::Full {
-            return self.switch_on();
+            return self.switch_on(false);
         }
         // On an overloaded host an emulated machine may stand still before its kernel is up, with nothing of ours in it yet.
-        for _ in 1..BOOT_ATTEMPTS {
+        for attempt in 1..BOOT_ATTEMPTS {
             let console = self.file("console.log");
             let said = fs::metadata(&console).map_or(0, |about| about.len());
-            match self.switch_on() {
+            match self.switch_on(attempt == 1) {
                 Ok(()) => return Ok(()),
                 Err(_) if self.is_running() => {
                     eprintln!("{} did not come up, it is started once more", self.options.name);
@@ -133,24 +163,58 @@ impl Vm {
                 Err(error) => return Err(error),
             }
         }
-        self.switch_on()
+        self.switch_on(false)
     }
 
-    fn switch_on(&mut self) -> Result<()> {
+    /// `may_wake`: a sleeping machine will do.
+    fn switch_on(&mut self, may_wake: bool) -> Result<()> {
         if self.running.is_some() {
             bail!("{} is already running", self.options.name);
         }
-        self.boots += 1;
+        let began = Instant::now();
+        let sleeper = if may_wake { Sleeper::find(&self.bed, &self.options) } else { None };
+        let how = match &sleeper {
+            Some(sleeper) => self.wake(sleeper).map(|()| "wakes"),
+            None => self.boot_image(&boot_files::initrd(&self.bed, &self.options)?).map(|()| "boots"),
+        }?;
+        if std::env::var_os("DRBD_RS_TRACE").is_some() {
+            eprintln!("{} {:.1} s# {how}", self.options.name, began.elapsed().as_secs_f32());
+        }
+        Ok(())
+    }
+
+    fn wake(&mut self, sleeper: &Sleeper) -> Result<()> {
+        self.power_on(&Start::Wake(&sleeper.initrd, &sleeper.state))?;
+        let (command, archive) = boot_files::awakening(&self.bed, &self.options)?;
+        let running = self.powered()?;
+        running.qmp.wake()?;
+        running.agent.start(&command)?;
+        running.agent.send(&archive)?;
+        let said = self.finish_command(BOOT_LIMIT)?;
+        if said.code != 0 || self.ok("cat /etc/hostname")?.trim() != self.options.name {
+            bail!("{} woke up wrong: {}", self.options.name, said.text);
+        }
+        Ok(())
+    }
+
+    /// Boots with the initramfs `image`.
+    pub(crate) fn boot_image(&mut self, image: &[u8]) -> Result<()> {
         let initrd = self.file("initrd");
-        let image = boot_files::initrd(&self.bed, &self.options)?;
         fs::write(&initrd, image).with_context(|| format!("writing {}", initrd.display()))?;
+        self.power_on(&Start::Boot(&initrd))?;
+        self.wait_ready()
+    }
+
+    /// Starts QEMU and connects to it.
+    fn power_on(&mut self, start: &Start) -> Result<()> {
         let (agent_path, qmp_path) = (self.file("agent"), self.file("qmp"));
-        for path in [&agent_path, &qmp_path, &self.file("console.sock")] {
+        let ends = self.options.links.iter().map(|link| link.own.clone());
+        for path in [agent_path.clone(), qmp_path.clone(), self.console_socket()].into_iter().chain(ends) {
             let _ = fs::remove_file(path);
         }
+        machine::make_disks(&self.options)?;
         let errors = fs::File::create(self.file("qemu.err"))?;
-        let mut child = self
-            .command(&initrd)?
+        let mut child = machine::command(&self.bed, &self.options, start)?
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(errors)
@@ -170,12 +234,7 @@ impl Vm {
             }
         };
         self.running = Some(Running { child, agent, qmp, trace: None });
-        let start = Instant::now();
-        let ready = self.wait_ready();
-        if std::env::var_os("DRBD_RS_TRACE").is_some() {
-            eprintln!("{} {:.1} s# boots", self.options.name, start.elapsed().as_secs_f32());
-        }
-        ready
+        Ok(())
     }
 
     /// Waits until the machine takes commands, after it was started or rebooted itself.
@@ -373,7 +432,7 @@ impl Vm {
 
     /// Path of backing disk `index` on the host.
     pub fn disk(&self, index: usize) -> PathBuf {
-        self.file(&format!("disk{index}.img"))
+        self.options.disk(index)
     }
 
     /// Unix socket of the console, for `testbed console`.
@@ -395,160 +454,7 @@ impl Vm {
     }
 
     fn file(&self, suffix: &str) -> PathBuf {
-        self.options
-            .folder
-            .join(format!("{}-{suffix}", self.options.name))
-    }
-
-    fn command(&self, initrd: &Path) -> Result<std::process::Command> {
-        let options = &self.options;
-        let mut command = self.bed.qemu();
-        let accelerator: &[&str] = match std::env::var("DRBD_RS_ACCEL").as_deref() {
-            Ok("kvm") => &["-accel", "kvm"],
-            _ => &["-accel", "tcg,thread=multi"],
-        };
-        let counted: &[&str] = &[
-            "-accel",
-            "tcg,thread=single",
-            "-icount",
-            "shift=0,sleep=off,align=off",
-        ];
-        // An emulator carries out `rep movsb` byte by byte: without these the kernel copies by words. What is counted stays as on
-        // a real processor.
-        let by_host = matches!(options.clock, Clock::Host);
-        let (accelerator, processor) = if !by_host {
-            (counted, "max")
-        } else {
-            (accelerator, "max,-erms,-fsrm,-fsrs,-fzrm,-la57")
-        };
-        if let Clock::Counted { plugin, out } = &options.clock {
-            command
-                .arg("-plugin")
-                .arg(format!("{},out={}", plugin.display(), out.display()));
-        }
-        command.args(accelerator).args([
-            "-M",
-            "q35",
-            "-cpu",
-            processor,
-            "-nodefaults",
-            "-nographic",
-            "-device",
-            "virtio-rng-pci,ioeventfd=off",
-            "-device",
-            "virtio-serial-pci,max_ports=2,ioeventfd=off",
-        ]);
-        // KASAN takes an eighth for its shadow, and holds freed memory back for a while
-        let memory = match self.bed.flavour {
-            Flavour::Kasan => options.memory_mib * 2,
-            _ => options.memory_mib,
-        };
-        command
-            .arg("-smp")
-            .arg(options.processors.to_string())
-            .arg("-m")
-            .arg(memory.to_string())
-            .arg("-kernel")
-            .arg(self.bed.kernel())
-            .arg("-initrd")
-            .arg(initrd)
-            .arg("-append")
-            .arg(format!(
-                "console=ttyS0 no_timer_check panic=-1 oops=panic mitigations=off loglevel=7 random.trust_cpu=on {} {} {}",
-                boot_files::kernel_parameters(&self.bed),
-                if by_host { clock_parameter() } else { String::new() },
-                options.append
-            ));
-        let socket = |id: &str, path: PathBuf| {
-            format!("socket,id={id},path={},server=on,wait=off", path.display())
-        };
-        command
-            .arg("-chardev")
-            .arg(format!(
-                "{},logfile={},logappend=on",
-                socket("console", self.file("console.sock")),
-                self.file("console.log").display()
-            ))
-            .args(["-serial", "chardev:console"])
-            .arg("-chardev")
-            .arg(socket("agent", self.file("agent")))
-            .args(["-device", "virtserialport,chardev=agent,name=agent"])
-            .arg("-qmp")
-            .arg(format!(
-                "unix:{},server=on,wait=off",
-                self.file("qmp").display()
-            ));
-        if options.scsi {
-            command.args(["-device", "virtio-scsi-pci,id=scsi"]);
-        }
-        // A machine that loses power leaves what it has written in the host's memory: nothing is lost if the host does not write it out at
-        // each flush.
-        let cache = if by_host { "unsafe" } else { "writeback" };
-        for (index, size_mib) in options.disks_mib.iter().enumerate() {
-            let path = self.disk(index);
-            if !path.exists() {
-                fs::File::create(&path)?.set_len(size_mib << 20)?;
-            }
-            command
-                .arg("-drive")
-                .arg(format!(
-                    "file={},if=none,id=disk{index},format=raw,cache={cache},discard=unmap",
-                    path.display()
-                ))
-                .arg("-device")
-                .arg(if options.scsi {
-                    format!("scsi-hd,bus=scsi.0,scsi-id={index},drive=disk{index}")
-                } else {
-                    format!("virtio-blk-pci,drive=disk{index},ioeventfd=off")
-                });
-        }
-        if self.bed.flavour == Flavour::Full {
-            self.root_disk(&mut command)?;
-        } else {
-            command.arg("-no-reboot");
-        }
-        for (number, link) in options.links.iter().enumerate() {
-            let _ = fs::remove_file(&link.own);
-            let last = link.address.rsplit('.').next().unwrap_or("1");
-            command
-                .arg("-netdev")
-                .arg(format!(
-                    "dgram,id=net{number},local.type=unix,local.path={},remote.type=unix,remote.path={}",
-                    link.own.display(),
-                    link.peer.display()
-                ))
-                .arg("-device")
-                .arg(format!(
-                    "virtio-net-pci,netdev=net{number},id=nic{number},ioeventfd=off,mac=52:54:00:00:{number:02x}:{:02x}",
-                    last.parse::<u8>().unwrap_or(1)
-                ));
-        }
-        Ok(command)
-    }
-
-    /// The disk with the Debian system: an overlay of the common image, made at the first boot
-    /// and kept over the later ones. The guest finds it by its label.
-    fn root_disk(&self, command: &mut std::process::Command) -> Result<()> {
-        let overlay = self.file("root.qcow2");
-        if !overlay.exists() {
-            let done = self
-                .bed
-                .program("usr/bin/qemu-img")
-                .args(["create", "-q", "-f", "qcow2", "-F", "raw", "-b"])
-                .args([self.bed.root_image(), overlay.clone()])
-                .output()?;
-            if !done.status.success() {
-                bail!("qemu-img: {}", String::from_utf8_lossy(&done.stderr));
-            }
-        }
-        command
-            .arg("-drive")
-            .arg(format!(
-                "file={},if=none,id=root,format=qcow2,cache=unsafe",
-                overlay.display()
-            ))
-            .args(["-device", "virtio-blk-pci,drive=root,ioeventfd=off"]);
-        Ok(())
+        self.options.file(suffix)
     }
 }
 
@@ -556,27 +462,6 @@ impl Drop for Vm {
     fn drop(&mut self) {
         self.power_cut();
     }
-}
-
-/// The kernel parameter that names the speed of the time stamp counter, which in an emulated processor is that of this
-/// one: on a loaded host a machine that measures it may get a fraction, and its clock then runs several times too fast.
-/// Empty where this host does not know its own.
-fn clock_parameter() -> String {
-    let about = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    counter_khz(&about).map_or_else(String::new, |khz| format!("tsc_early_khz={khz}"))
-}
-
-/// Speed of the time stamp counter in kHz, from the text of `/proc/cpuinfo`: where a counter of constant speed makes
-/// "bogomips" twice its MHz.
-fn counter_khz(about: &str) -> Option<u64> {
-    let value = |key: &str| {
-        let line = about.lines().find(|line| line.starts_with(key))?;
-        Some(line.split_once(':')?.1.trim())
-    };
-    value("flags")?.split(' ').find(|flag| *flag == "constant_tsc")?;
-    let (whole, hundredths) = value("bogomips")?.split_once('.')?;
-    let hundredths = format!("{whole}{hundredths}").parse::<u64>().ok()?;
-    Some(hundredths * 5).filter(|khz| (100_000..100_000_000).contains(khz))
 }
 
 fn connect(path: &Path, child: &mut Child) -> Result<UnixStream> {
@@ -592,18 +477,5 @@ fn connect(path: &Path, child: &mut Child) -> Result<UnixStream> {
             bail!("QEMU does not open {}", path.display());
         }
         std::thread::sleep(Duration::from_millis(20));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_speed_of_the_counter_is_half_the_bogomips() {
-        let about = "cpu MHz\t\t: 800.000\nflags\t\t: fpu constant_tsc msr\nbogomips\t: 5192.24\n";
-        assert_eq!(counter_khz(about), Some(2_596_120));
-        assert_eq!(counter_khz(&about.replace("constant_tsc ", "")), None);
-        assert_eq!(counter_khz("Features : fp\nBogoMIPS : 50.00\n"), None);
     }
 }
