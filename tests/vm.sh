@@ -35,9 +35,9 @@ run() { # FOLDER PROGRAM NAME
 export -f run
 
 start=$SECONDS
-# beginnings of the names of those that take longest
-long=(failures::plug_pulled matrix:: many::two_hundred options:: hangs::a_helper unequal:: hostile:: transcripts:: size::debug size::a_pair fencing:: interop::a_crashed
-	failures::a_frozen interop:: integrity:: replication::)
+# beginnings of the names of those that take longest; those that mostly wait beside those that mostly work
+long=(failures::plug_pulled matrix::recorded_decisions_rust_and_rust many::two_hundred options:: matrix::recorded_decisions_c_and_rust hostile:: unequal::
+	hangs::a_helper matrix:: transcripts:: size::debug size::a_pair hangs::down fencing:: interop::a_crashed failures::a_frozen interop:: integrity:: replication::)
 order() { # each line of the list, those of `long` first
 	local rest=$1 word
 	for word in "${long[@]}"; do

@@ -4,7 +4,7 @@
 //! [`Testbed`] knows the cache that `scripts/setup.sh` fills. A [`Vm`] boots the stock kernel
 //! with an initramfs made of the cached base and an overlay of our own; an agent in it runs
 //! shell commands that come over a virtio port. A [`Pair`] is two of them joined by a link
-//! that can be cut. Everything talks over unix sockets, every wait has an end, and every
+//! that can be cut. On the stock kernel a machine that booted once sleeps in the cache, and later ones are woken from it. Everything talks over unix sockets, every wait has an end, and every
 //! machine's kernel log is searched for complaints when it stops.
 
 pub mod agent;

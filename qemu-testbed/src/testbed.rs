@@ -36,7 +36,7 @@ pub struct Testbed {
 impl Testbed {
     /// The testbed as the environment describes it, after `make all`:
     /// `DRBD_RS_MODULE` (path of drbd.ko), `DRBD_RS_TOOLS` (path of drbdadm),
-    /// `DRBD_RS_FLAVOUR` (`stock`, `debug` or `kasan`).
+    /// `DRBD_RS_FLAVOUR` (`stock`, `debug` or `kasan`), `DRBD_RS_WAKE=no` (see [`Testbed::wakes`]).
     ///
     /// # Errors
     /// What is missing and which command makes it.
@@ -76,7 +76,7 @@ impl Testbed {
             module,
             tools,
             flavour,
-            wakes: true,
+            wakes: std::env::var("DRBD_RS_WAKE").as_deref() != Ok("no"),
         };
         let made_by = match flavour {
             Flavour::Stock => "make all",

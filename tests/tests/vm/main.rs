@@ -12,6 +12,7 @@ mod hostile;
 mod integrity;
 mod interop;
 mod lifecycle;
+mod machines;
 mod many;
 mod matrix;
 #[path = "../handshake_matrix/notation.rs"]
