@@ -7,6 +7,7 @@ use super::helper::{self, Event};
 use super::prelude::*;
 use super::queue::Outgoing;
 use super::resource::{AfterChange, Resource};
+use crate::kapi::time::is_before;
 use drbd_core::md::Uuids;
 use drbd_core::state::disk_error::pass_on_degrades;
 use drbd_core::state::effects::reported;
@@ -28,14 +29,20 @@ pub(crate) fn run(resource: &Arc<Resource>, thread: &ThisThread) {
     let mut quiet_looks = 0;
     while !thread.should_stop() {
         let woken = || resource.worker_woken.load(Acquire);
-        let left = next_turn.wrapping_sub(jiffies());
+        let now = jiffies();
+        let resyncs = resource.has_resync();
+        if !resyncs {
+            // The first turn of a resync is due when it begins.
+            next_turn = now;
+        }
         let rested = quiet_looks >= QUIET_LOOKS;
         // Announced before the look, so that no request slips in between.
         resource.worker_naps.store(rested, Release);
         let quiet = resource.is_quiet();
-        let timeout = match resource.has_resync() {
+        let timeout = match resyncs {
             true if resource.turn_goes_on() => 1,
-            true => left.min(jiffies_from_ms(TURN_MS)),
+            true if is_before(now, next_turn) => next_turn.wrapping_sub(now),
+            true => 0,
             false if quiet && rested => NAP,
             false => HZ,
         };
@@ -54,7 +61,7 @@ pub(crate) fn run(resource: &Arc<Resource>, thread: &ThisThread) {
         resource.follow_congestion();
         resource.start_resyncs();
         resource.call_helpers();
-        if !crate::kapi::time::is_before(jiffies(), next_turn) {
+        if !is_before(jiffies(), next_turn) {
             next_turn = jiffies().wrapping_add(jiffies_from_ms(TURN_MS));
             resource.resync_turn();
         } else if resource.turn_goes_on() {
@@ -275,7 +282,7 @@ impl Resource {
             return false;
         }
         let wanted = match pass_on && !forced {
-            true if !pass_on_degrades(&state, device.plane.lock().core.missed_write()) => None,
+            true if !pass_on_degrades(&state, device.plane.lock().core.lacks_write(state.is_suspended())) => None,
             true => Some(Disk::Inconsistent),
             false => Some(Disk::Failed),
         };

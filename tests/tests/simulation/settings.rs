@@ -190,7 +190,7 @@ impl Node {
             OnIoError::Detach => "on-io-error detach",
         });
         if policy == OnIoError::PassOn {
-            let degrades = pass_on_degrades(&self.state, self.plane.missed_write()) || !env.options.duties.note_failed_write_first;
+            let degrades = pass_on_degrades(&self.state, self.plane.lacks_write(self.state.is_suspended())) || !env.options.duties.note_failed_write_first;
             if self.state.disk > Disk::Inconsistent && degrades {
                 self.hard(&env.options, Request::none().disk(Disk::Inconsistent));
                 if self.state.disk > Disk::Inconsistent {

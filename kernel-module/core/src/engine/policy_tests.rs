@@ -276,7 +276,8 @@ fn er_1_a_write_that_failed_here_waits_until_the_disk_is_known_to_lack_it() {
     let _ = plane.publish(alone());
     let slot = write(&mut plane, 16);
     let _ = plane.local_failed(slot);
-    assert!(!plane.missed_write());
+    assert!(!plane.missed_write() && !plane.lacks_write(false));
+    assert!(plane.lacks_write(true), "frozen, the peer may get it yet");
     assert_eq!(plane.take_failed_write().unwrap().1.complete, Some(false));
 }
 

@@ -75,6 +75,11 @@ impl<T: Storage> DataPlane<T> {
         self.missed_write || (self.failed_writes > 0 && (0..self.table.capacity()).any(failed))
     }
 
+    /// The same, or the peer may get one later: while writes are `suspended`, one that failed is frozen instead of passed up.
+    pub fn lacks_write(&self, suspended: bool) -> bool {
+        self.missed_write() || (suspended && self.has_failed_writes())
+    }
+
     /// The connection is gone. A write that the peer has reported as in sync, and the disk here is slow with, clears no bit when it ends: by then
     /// the bits may be those of another resync, with newer data of the peer in that range.
     pub(super) fn forget_in_sync(&mut self) {

@@ -4,12 +4,11 @@
 use super::vector::{Conn, Disk, State};
 use crate::md::flags::{CONSISTENT, WAS_UP_TO_DATE};
 
-/// on-io-error is pass_on (ER-1): the disk becomes Inconsistent. `missed_write`: the peer may have a write that this disk could not do. A Primary
-/// without such a peer has passed the error up, so nothing that was completed is missing here, and the next handshake must not take the older
-/// copy for the better one.
-pub fn pass_on_degrades(state: &State, missed_write: bool) -> bool {
-    // What is frozen instead of failed may be sent to the peer later.
-    missed_write || state.is_suspended() || (state.conn >= Conn::Connected && state.pdsk == Disk::UpToDate)
+/// on-io-error is pass_on (ER-1): the disk becomes Inconsistent. `lacks_write`: the peer has, or may get, a write that this disk could not do
+/// ([`DataPlane::lacks_write`](crate::engine::volume::DataPlane::lacks_write)). A Primary without such a peer has passed the error up, so nothing
+/// that was completed is missing here, and the next handshake must not take the older copy for the better one.
+pub fn pass_on_degrades(state: &State, lacks_write: bool) -> bool {
+    lacks_write || (state.conn >= Conn::Connected && state.pdsk == Disk::UpToDate)
 }
 
 /// Flags for the superblock of a disk that is being given up: without those of good data if it `lacks` a write that the peer may have. The
@@ -34,7 +33,7 @@ mod tests {
         assert!(!pass_on_degrades(&alone, false));
         assert!(!pass_on_degrades(&State { pdsk: Disk::Diskless, ..pair }, false));
         assert!(pass_on_degrades(&pair, false));
-        assert!(pass_on_degrades(&State { susp_fen: true, ..alone }, false));
+        assert!(!pass_on_degrades(&State { susp_fen: true, ..alone }, false), "only a read has failed");
         assert!(pass_on_degrades(&alone, true), "the peer has completed what failed here");
         assert_eq!(flags_of_disk(CONSISTENT | WAS_UP_TO_DATE | PRIMARY, true), PRIMARY);
         assert_eq!(flags_of_disk(CONSISTENT, false), CONSISTENT);
