@@ -14,8 +14,8 @@ use std::process::Command;
 pub(crate) enum Start<'a> {
     /// With this initramfs.
     Boot(&'a Path),
-    /// As it was when it was put to sleep: the initramfs it had booted, and the file with its state.
-    Wake(&'a Path, &'a Path),
+    /// As it was when it was put to sleep, from the file with its state.
+    Wake(&'a Path),
 }
 
 /// The command that starts QEMU for such a machine. Its disks must be there ([`make_disks`]).
@@ -68,10 +68,6 @@ pub(crate) fn command(bed: &Testbed, options: &VmOptions, start: &Start) -> Resu
         .arg(memory.to_string())
         .arg("-kernel")
         .arg(bed.kernel())
-        .arg("-initrd")
-        .arg(match start {
-            Start::Boot(initrd) | Start::Wake(initrd, _) => initrd,
-        })
         .arg("-append")
         .arg(format!(
             "console=ttyS0 no_timer_check panic=-1 oops=panic mitigations=off loglevel=7 random.trust_cpu=on {} {} {}",
@@ -83,9 +79,10 @@ pub(crate) fn command(bed: &Testbed, options: &VmOptions, start: &Start) -> Resu
         // Tells the kernel that it is another machine now, so that it takes new random numbers.
         command.args(["-device", "vmgenid,guid=auto"]);
     }
-    if let Start::Wake(_, state) = start {
-        command.arg("-incoming").arg(format!("file:{}", state.display()));
-    }
+    match start {
+        Start::Boot(initrd) => command.arg("-initrd").arg(initrd),
+        Start::Wake(state) => command.arg("-incoming").arg(format!("file:{}", state.display())),
+    };
     let socket = |id: &str, path: &Path| {
         format!("socket,id={id},path={},server=on,wait=off", path.display())
     };

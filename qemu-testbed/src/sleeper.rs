@@ -18,9 +18,7 @@ const FORGOTTEN: Duration = Duration::from_secs(24 * 3600);
 
 /// A sleeping machine.
 pub(crate) struct Sleeper {
-    /// The initramfs it had booted.
-    pub initrd: PathBuf,
-    /// Its state.
+    /// The file with its state.
     pub state: PathBuf,
 }
 
@@ -42,14 +40,13 @@ impl Sleeper {
     }
 
     fn find_or_make(bed: &Testbed, options: &VmOptions) -> Result<Self> {
-        let folder = bed.sleepers().join(make(bed, options)?);
-        if !folder.exists() {
+        let state = bed.sleepers().join(make(bed, options)?);
+        if !state.exists() {
             forget(&bed.sleepers());
-            put_to_sleep(bed, options, &folder)?;
+            put_to_sleep(bed, options, &state)?;
         }
-        let found = Self { initrd: folder.join("initrd"), state: folder.join("state") };
-        fs::File::open(&found.state)?.set_modified(SystemTime::now())?;
-        Ok(found)
+        fs::File::open(&state)?.set_modified(SystemTime::now())?;
+        Ok(Self { state })
     }
 }
 
@@ -83,35 +80,31 @@ fn make(bed: &Testbed, options: &VmOptions) -> Result<String> {
     Ok(format!("{:016x}", hasher.finish()))
 }
 
-/// Boots a machine that is nobody yet and leaves its state in `folder`.
-fn put_to_sleep(bed: &Testbed, options: &VmOptions, folder: &Path) -> Result<()> {
-    let making = folder.with_extension(format!("{}-{}", std::process::id(), options.name));
-    let asleep = making.join("asleep");
-    fs::create_dir_all(&asleep)?;
+/// Boots a machine that is nobody yet and leaves its state in the file `state`.
+fn put_to_sleep(bed: &Testbed, options: &VmOptions, state: &Path) -> Result<()> {
+    let folder = bed.run_folder("sleeper")?;
+    // Of the same file system as the one it is renamed to; another test may do so too, and either will do.
+    let making = state.with_extension(format!("{}-{}", std::process::id(), options.name));
+    fs::create_dir_all(bed.sleepers())?;
     let make = || -> Result<()> {
-        let mut vm = Vm::off(bed, nobody(options, &making));
+        let mut vm = Vm::off(bed, nobody(options, &folder));
         vm.boot_image(&boot_files::sleeper(bed)?)?;
         vm.check_kernel_log()?;
-        vm.save(&asleep.join("state"))?;
-        fs::rename(vm.options.file("initrd"), asleep.join("initrd"))?;
-        Ok(())
+        vm.save(&making)?;
+        Ok(fs::rename(&making, state)?)
     };
     let made = make();
-    // Another test may have been as quick: then its machine is there, and this one is not needed.
-    if made.is_ok() {
-        let _ = fs::rename(&asleep, folder);
-    }
-    let _ = fs::remove_dir_all(&making);
+    let _ = fs::remove_file(&making);
+    let _ = fs::remove_dir_all(&folder);
     made
 }
 
 /// Removes those nobody needs any more.
 fn forget(sleepers: &Path) {
     for entry in fs::read_dir(sleepers).into_iter().flatten().flatten() {
-        let state = entry.path().join("state");
-        let age = fs::metadata(&state).and_then(|about| about.modified()).ok().and_then(|at| at.elapsed().ok());
+        let age = entry.metadata().and_then(|about| about.modified()).ok().and_then(|at| at.elapsed().ok());
         if age.is_some_and(|age| age > FORGOTTEN) {
-            let _ = fs::remove_dir_all(entry.path());
+            let _ = fs::remove_file(entry.path());
         }
     }
 }

@@ -184,7 +184,7 @@ impl Vm {
     }
 
     fn wake(&mut self, sleeper: &Sleeper) -> Result<()> {
-        self.power_on(&Start::Wake(&sleeper.initrd, &sleeper.state))?;
+        self.power_on(&Start::Wake(&sleeper.state))?;
         let (command, archive) = boot_files::awakening(&self.bed, &self.options)?;
         let running = self.powered()?;
         running.qmp.wake()?;
