@@ -14,12 +14,15 @@ fn woken_machines_are_not_twins() {
 }
 
 fn not_twins() -> Result<()> {
-    let mut pair = Pair::boot(&bed(), &PairOptions::new("machines"))?;
+    let bed = bed();
+    let mut pair = Pair::boot(&bed, &PairOptions::new("machines"))?;
     let mut drawn = BTreeSet::new();
     let draw = "cat /proc/sys/kernel/random/uuid; head -c 8 /dev/urandom | hexdump -C | head -n 1";
     for (node, other) in [(0, 1), (1, 0), (0, 1)] {
         let vm = if node == 0 { &mut pair.a } else { &mut pair.b };
         drawn.extend(vm.ok(draw)?.lines().map(str::to_owned));
+        let renewed = vm.ok("dmesg")?.contains("crng reseeded due to virtual machine fork");
+        ensure!(renewed == bed.wakes, "woken machines, and only they, draw new random numbers at once");
         ensure!(vm.ok("hostname")? == format!("node{}\n", node + 1));
         ensure!(vm.ok("cat /sys/class/net/eth0/address")? == format!("52:54:00:00:00:0{}\n", node + 1));
         vm.ok(&format!("ping -c 1 10.0.0.{}", other + 1))?;
