@@ -43,8 +43,10 @@ impl Resource {
         for device in list.volumes.iter() {
             let wants = |plane: &Plane| plane.wants_room().then(|| plane.core.slots() as usize);
             let wanted = wants(&device.plane.lock());
-            // If it fails, the next look tries again.
-            let _ = wanted.is_some_and(|slots| double(device, slots));
+            if let Some(slots) = wanted {
+                // If it fails, the next look tries again.
+                double(device, slots);
+            }
         }
     }
 }

@@ -18,13 +18,15 @@ pub(crate) enum Start<'a> {
     Wake(&'a Path),
 }
 
+/// Whether the processor is emulated: always, but with `DRBD_RS_ACCEL=kvm`.
+pub(crate) fn is_emulated() -> bool {
+    std::env::var("DRBD_RS_ACCEL").as_deref() != Ok("kvm")
+}
+
 /// The command that starts QEMU for such a machine. Its disks must be there ([`make_disks`]).
 pub(crate) fn command(bed: &Testbed, options: &VmOptions, start: &Start) -> Result<Command> {
     let mut command = bed.qemu();
-    let accelerator: &[&str] = match std::env::var("DRBD_RS_ACCEL").as_deref() {
-        Ok("kvm") => &["-accel", "kvm"],
-        _ => &["-accel", "tcg,thread=multi"],
-    };
+    let accelerator: &[&str] = if is_emulated() { &["-accel", "tcg,thread=multi"] } else { &["-accel", "kvm"] };
     let counted: &[&str] = &[
         "-accel",
         "tcg,thread=single",

@@ -5,7 +5,7 @@
 
 use crate::boot_files;
 use crate::machine::{self, Start};
-use crate::testbed::{Flavour, Testbed};
+use crate::testbed::Testbed;
 use crate::vm::{Clock, Link, Vm, VmOptions};
 use anyhow::{Context, Result};
 use std::fs;
@@ -16,38 +16,28 @@ use std::time::{Duration, SystemTime};
 /// One that nobody has woken for so long is removed.
 const FORGOTTEN: Duration = Duration::from_secs(24 * 3600);
 
-/// A sleeping machine.
-pub(crate) struct Sleeper {
-    /// The file with its state.
-    pub state: PathBuf,
-}
-
-/// Whether such a machine can be woken from a file: the kernel has to notice that it is another machine now, and the drivers of
-/// disks have to be modules, so that the size of a disk is looked up after it woke.
+/// Whether such a machine can be woken from a file.
 pub(crate) fn may_sleep(bed: &Testbed, options: &VmOptions) -> bool {
-    let emulated = std::env::var("DRBD_RS_ACCEL").is_err();
-    bed.wakes && emulated && bed.flavour == Flavour::Stock && matches!(options.clock, Clock::Host)
+    bed.wakes && matches!(options.clock, Clock::Host)
 }
 
-impl Sleeper {
-    /// The sleeping machine of the make of `options`, put to sleep now if it is the first; none: it has to boot.
-    pub fn find(bed: &Testbed, options: &VmOptions) -> Option<Self> {
-        if !may_sleep(bed, options) {
-            return None;
-        }
-        let found = Self::find_or_make(bed, options);
-        found.map_err(|error| eprintln!("no machine sleeps ({error:#}), {} boots", options.name)).ok()
+/// The file with a sleeping machine of the make of `options`, put to sleep now if it is the first; none: it has to boot.
+pub(crate) fn find(bed: &Testbed, options: &VmOptions) -> Option<PathBuf> {
+    if !may_sleep(bed, options) {
+        return None;
     }
+    let found = find_or_make(bed, options);
+    found.map_err(|error| eprintln!("no machine sleeps ({error:#}), {} boots", options.name)).ok()
+}
 
-    fn find_or_make(bed: &Testbed, options: &VmOptions) -> Result<Self> {
-        let state = bed.sleepers().join(make(bed, options)?);
-        if !state.exists() {
-            forget(&bed.sleepers());
-            put_to_sleep(bed, options, &state)?;
-        }
-        fs::File::open(&state)?.set_modified(SystemTime::now())?;
-        Ok(Self { state })
+fn find_or_make(bed: &Testbed, options: &VmOptions) -> Result<PathBuf> {
+    let state = bed.sleepers().join(make(bed, options)?);
+    if !state.exists() {
+        forget(&bed.sleepers());
+        put_to_sleep(bed, options, &state)?;
     }
+    fs::File::open(&state)?.set_modified(SystemTime::now())?;
+    Ok(state)
 }
 
 /// A machine like that of `options` that is nobody yet.

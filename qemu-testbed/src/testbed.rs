@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Where the things are that `scripts/setup.sh` made.
 
+use crate::machine::is_emulated;
 use anyhow::{bail, Context, Result};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -29,7 +30,8 @@ pub struct Testbed {
     pub tools: Option<PathBuf>,
     /// Kernel the machines boot.
     pub flavour: Flavour,
-    /// A machine that has booted before may be woken instead of booting once more (stock kernel).
+    /// A machine that has booted before may be woken instead of booting once more: the kernel has to notice that it is another machine now, and
+    /// the drivers of disks have to be modules, so that the size of a disk is looked up after it woke. The stock kernel does and has.
     pub wakes: bool,
 }
 
@@ -76,7 +78,7 @@ impl Testbed {
             module,
             tools,
             flavour,
-            wakes: std::env::var("DRBD_RS_WAKE").as_deref() != Ok("no"),
+            wakes: flavour == Flavour::Stock && is_emulated() && std::env::var("DRBD_RS_WAKE").as_deref() != Ok("no"),
         };
         let made_by = match flavour {
             Flavour::Stock => "make all",

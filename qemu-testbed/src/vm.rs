@@ -6,7 +6,7 @@ use crate::boot_files;
 use crate::kernel_log;
 use crate::machine::{self, Start};
 use crate::qmp::Qmp;
-use crate::sleeper::Sleeper;
+use crate::sleeper;
 use crate::testbed::{Flavour, Testbed};
 use anyhow::{bail, Context, Result};
 use std::fs;
@@ -172,9 +172,9 @@ impl Vm {
             bail!("{} is already running", self.options.name);
         }
         let began = Instant::now();
-        let sleeper = if may_wake { Sleeper::find(&self.bed, &self.options) } else { None };
-        let how = match &sleeper {
-            Some(sleeper) => self.wake(sleeper).map(|()| "wakes"),
+        let asleep = if may_wake { sleeper::find(&self.bed, &self.options) } else { None };
+        let how = match &asleep {
+            Some(state) => self.wake(state).map(|()| "wakes"),
             None => self.boot_image(&boot_files::initrd(&self.bed, &self.options)?).map(|()| "boots"),
         }?;
         if std::env::var_os("DRBD_RS_TRACE").is_some() {
@@ -183,8 +183,9 @@ impl Vm {
         Ok(())
     }
 
-    fn wake(&mut self, sleeper: &Sleeper) -> Result<()> {
-        self.power_on(&Start::Wake(&sleeper.state))?;
+    /// Goes on from the file of a sleeping machine.
+    fn wake(&mut self, state: &Path) -> Result<()> {
+        self.power_on(&Start::Wake(state))?;
         let (command, archive) = boot_files::awakening(&self.bed, &self.options)?;
         let running = self.powered()?;
         running.qmp.wake()?;
